@@ -1,0 +1,521 @@
+//! Received bytes: where a transport reads to, where payloads are unmasked and joined, where they are lent from.
+//!
+//! One allocation, divided by four marks:
+//!
+//! ```text
+//! 0        start      joined      read        end        storage.len()
+//! |  dead  | message  |   gap    | unread    | spare    |
+//! ```
+//!
+//! *message* is the payload so far of the message under way, unmasked and in one piece; *gap* is what stood between its
+//! fragments, headers and control frames; *unread* is what the connection has not looked at. The transport writes to
+//! *spare*. Invariant: `start <= joined <= read <= end <= storage.len()`.
+//!
+//! A payload is lent to the caller as a slice of what has become *dead* by then, so nothing needs to be given back: the
+//! next [`RecvBuf::spare_mut`] may overwrite it.
+
+use std::ops::Range;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use crate::message::{Message, MessageKind};
+
+/// The bytes that one connection received and that are not used up yet; owned by the caller.
+///
+/// ```
+/// use sansocket::RecvBuf;
+/// use std::io::Read;
+///
+/// let mut transport = &b"\x81\x02hi"[..];
+/// let mut buf = RecvBuf::new();
+/// let received = transport.read(buf.spare_mut())?;
+/// buf.advance_received(received);
+/// assert_eq!(buf.unread(), b"\x81\x02hi");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// It grows with what was received, never with what a header promises, doubling as it does; and it shrinks again some
+/// messages after a spike, or at once by [`release`](Self::release). Between messages it may serve many connections in turn:
+/// only one whose frame or message is incomplete ([`is_empty`](Self::is_empty) is false) has something to keep in it.
+pub struct RecvBuf {
+    storage: BytesMut,
+    start: usize,
+    joined: usize,
+    read: usize,
+    end: usize,
+    /// What the last event lends; empty from the next change on.
+    lent: Range<usize>,
+    /// How large the allocation under `storage` was made, of which `storage` may only be the rest.
+    allocated: usize,
+    read_size: usize,
+    /// How often in a row the buffer ran empty with most of its room unused.
+    roomy_rounds: u8,
+}
+
+impl RecvBuf {
+    /// An empty buffer, which allocates when it is first asked for room.
+    pub fn new() -> Self {
+        Self::with_read_size(READ_SIZE)
+    }
+
+    /// An empty buffer that offers at most `read_size` bytes to each read, at least 64.
+    pub fn with_read_size(read_size: usize) -> Self {
+        Self {
+            storage: BytesMut::new(),
+            start: 0,
+            joined: 0,
+            read: 0,
+            end: 0,
+            lent: 0..0,
+            allocated: 0,
+            read_size: read_size.max(64),
+            roomy_rounds: 0,
+        }
+    }
+
+    /// Room for a transport to read into: never empty, at most the read size. What it holds is arbitrary.
+    ///
+    /// Follow it with [`advance_received`](Self::advance_received). Payloads lent before are gone.
+    #[inline]
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        self.lent = 0..0;
+        if self.start == self.end {
+            self.restart();
+        }
+        if self.storage.len() - self.end < self.read_size / ROOM_MIN_DIVISOR {
+            self.make_room(self.read_size);
+        }
+        let end = self.storage.len().min(self.end + self.read_size);
+        &mut self.storage[self.end..end]
+    }
+
+    /// Takes the first `len` bytes of [`spare_mut`](Self::spare_mut) as received; more than it held count as all it held.
+    #[inline]
+    pub fn advance_received(&mut self, len: usize) {
+        self.end += len.min(self.storage.len() - self.end);
+    }
+
+    /// Appends bytes that somebody else has read: the first frames behind an HTTP head, or a test's.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.lent = 0..0;
+        if self.start == self.end {
+            self.restart();
+        }
+        if self.storage.len() - self.end < bytes.len() {
+            self.make_room(bytes.len().max(self.read_size));
+        }
+        self.storage[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+    }
+
+    /// The bytes that no connection has taken: what followed the handshake, an incomplete header, or what followed a Close.
+    #[inline]
+    pub fn unread(&self) -> &[u8] {
+        &self.storage[self.read..self.end]
+    }
+
+    /// Drops the first `len` bytes of [`unread`](Self::unread), or all when it has fewer.
+    ///
+    /// For a caller who takes over after the connection; one that is still open would lose its place in the stream.
+    #[inline]
+    pub fn consume_unread(&mut self, len: usize) {
+        self.lent = 0..0;
+        self.skip(len);
+    }
+
+    /// Takes the payload that the last event lent, as bytes that outlive the buffer's next use. Empty when it lent none, or
+    /// when it has been taken.
+    ///
+    /// A payload that fills at least a quarter of its allocation is split off without a copy. A smaller one is copied, so that
+    /// what is kept never pins more than four times its own size.
+    ///
+    /// ```
+    /// # use sansocket::{Config, Connection, Event, RecvBuf, Role};
+    /// # use std::time::Instant;
+    /// # let now = Instant::now();
+    /// # let mut connection = Connection::open(Role::Client, Config::default(), [0; 32], now);
+    /// # let mut buf = RecvBuf::new();
+    /// # buf.extend_from_slice(b"\x82\x02hi");
+    /// if let Some(Event::Binary(payload)) = connection.poll_event(now, &mut buf) {
+    ///     assert_eq!(payload, b"hi"); // lent
+    ///     let kept: bytes::Bytes = buf.take_payload(); // taken
+    ///     assert_eq!(kept, "hi");
+    /// }
+    /// ```
+    pub fn take_payload(&mut self) -> Bytes {
+        let lent = std::mem::take(&mut self.lent);
+        let small = lent.len() < self.allocated / PIN_FACTOR_MAX;
+        // A control frame is lent from behind the message under way, which then has to stay where it is.
+        if small || lent.end > self.start {
+            return Bytes::copy_from_slice(&self.storage[lent]);
+        }
+        let mut payload = self.storage.split_to(lent.end);
+        self.start -= lent.end;
+        self.joined -= lent.end;
+        self.read -= lent.end;
+        self.end -= lent.end;
+        payload.advance(lent.start);
+        payload.freeze()
+    }
+
+    /// Takes the message that the last event lent, as [`take_payload`](Self::take_payload) does; `None` when it is to be text
+    /// but what was lent is not.
+    pub fn take_message(&mut self, kind: MessageKind) -> Option<Message> {
+        let payload = self.take_payload();
+        match kind {
+            MessageKind::Binary => Some(Message::Binary(payload)),
+            MessageKind::Text => ByteString::try_from(payload).ok().map(Message::Text),
+        }
+    }
+
+    /// Whether nothing is left: no unread byte, no message under way.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.joined && self.read == self.end
+    }
+
+    /// How many bytes are left: unread, or of the message under way.
+    pub fn len(&self) -> usize {
+        self.joined - self.start + self.end - self.read
+    }
+
+    /// How many bytes the buffer occupies now.
+    pub fn capacity(&self) -> usize {
+        self.storage.len()
+    }
+
+    /// Gives the allocation back, or as much of it as nothing is left in. For a connection that goes idle.
+    pub fn release(&mut self) {
+        self.lent = 0..0;
+        if self.is_empty() {
+            self.reallocate(0);
+        } else if self.len() <= self.storage.len() / 2 {
+            self.reallocate(self.end - self.start);
+        }
+    }
+
+    // What a connection does with it.
+
+    /// Takes the first `len` unread bytes, which are no payload.
+    #[inline]
+    pub(crate) fn skip(&mut self, len: usize) {
+        self.read += len.min(self.end - self.read);
+        self.close_gap_when_no_message();
+    }
+
+    /// Drops all but the first `len` unread bytes.
+    pub(crate) fn truncate_unread(&mut self, len: usize) {
+        self.end = self.end.min(self.read.saturating_add(len));
+    }
+
+    /// Takes the first `len` unread bytes and lends them, to be unmasked in place.
+    #[inline]
+    pub(crate) fn lend_unread(&mut self, len: usize) -> &mut [u8] {
+        let lent = self.read..self.end.min(self.read.saturating_add(len));
+        self.read = lent.end;
+        self.close_gap_when_no_message();
+        self.lent = lent.clone();
+        &mut self.storage[lent]
+    }
+
+    /// Takes the first `len` unread bytes into the message under way, and returns them where they lie now, still masked.
+    #[inline]
+    pub(crate) fn join(&mut self, len: usize) -> &mut [u8] {
+        let len = len.min(self.end - self.read);
+        let piece = self.joined..self.joined + len;
+        if self.joined != self.read {
+            self.storage.copy_within(self.read..self.read + len, self.joined);
+        }
+        self.joined = piece.end;
+        self.read += len;
+        if self.read == self.end {
+            // What comes next lands right behind the message.
+            self.read = self.joined;
+            self.end = self.joined;
+        }
+        &mut self.storage[piece]
+    }
+
+    /// How many bytes the message under way has so far.
+    pub(crate) fn joined_len(&self) -> usize {
+        self.joined - self.start
+    }
+
+    /// Lends the message under way but for its last `keep` bytes, with which it goes on.
+    #[inline]
+    pub(crate) fn lend_message(&mut self, keep: usize) {
+        let until = self.joined - keep.min(self.joined_len());
+        self.lent = self.start..until;
+        self.start = until;
+        self.close_gap_when_no_message();
+    }
+
+    /// What [`lend_unread`](Self::lend_unread) or [`lend_message`](Self::lend_message) lent.
+    #[inline]
+    pub(crate) fn lent(&self) -> &[u8] {
+        &self.storage[self.lent.clone()]
+    }
+
+    #[inline]
+    fn close_gap_when_no_message(&mut self) {
+        if self.start == self.joined {
+            self.start = self.read;
+            self.joined = self.read;
+        }
+    }
+
+    /// The buffer has run empty: what comes next goes to the front.
+    #[inline]
+    fn restart(&mut self) {
+        if self.storage.len() > SPIKE_FACTOR * self.read_size {
+            let roomy = self.end < self.storage.len() / SPIKE_FACTOR;
+            self.roomy_rounds = if roomy { self.roomy_rounds + 1 } else { 0 };
+            if self.roomy_rounds >= ROOMY_ROUNDS_MAX {
+                self.reallocate(0);
+            }
+        }
+        (self.start, self.joined, self.read, self.end) = (0, 0, 0, 0);
+    }
+
+    /// Provides for at least `room` spare bytes.
+    #[cold]
+    fn make_room(&mut self, room: usize) {
+        let left = self.end - self.start;
+        let needed = left + room;
+        if needed <= self.storage.len() && left <= self.storage.len() / 2 {
+            // Each move frees at least as much as it moves, so all moves together cost no more than the reads.
+            self.storage.copy_within(self.start..self.end, 0);
+            self.rebase();
+        } else if left > self.storage.len() / 2 {
+            self.reallocate(needed.max(2 * self.storage.len()));
+        } else {
+            self.reallocate(needed);
+        }
+    }
+
+    /// Moves what is left to the front of a fresh allocation of `len` bytes.
+    fn reallocate(&mut self, len: usize) {
+        let mut storage = BytesMut::zeroed(len);
+        storage[..self.end - self.start].copy_from_slice(&self.storage[self.start..self.end]);
+        self.storage = storage;
+        self.allocated = len;
+        self.roomy_rounds = 0;
+        self.rebase();
+    }
+
+    /// Moves the marks after what is left has been moved to the front.
+    fn rebase(&mut self) {
+        self.joined -= self.start;
+        self.read -= self.start;
+        self.end -= self.start;
+        self.start = 0;
+    }
+}
+
+impl Default for RecvBuf {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for RecvBuf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecvBuf")
+            .field("unread", &self.unread().len())
+            .field("message", &self.joined_len())
+            .field("capacity", &self.capacity())
+            .finish()
+    }
+}
+
+/// How many bytes a read is offered unless said otherwise: what a first-level cache holds, so that a payload is unmasked
+/// while it is hot, and enough small frames for one call to the kernel.
+pub const READ_SIZE: usize = 16 * 1024;
+
+/// Less room than this part of the read size is not worth a call to the kernel.
+const ROOM_MIN_DIVISOR: usize = 4;
+/// How much larger than a taken payload the memory may be that it keeps alive.
+const PIN_FACTOR_MAX: usize = 4;
+/// A buffer this much larger than a read, or than what is used of it, is due to shrink.
+const SPIKE_FACTOR: usize = 4;
+/// How many rounds of little use pass before it does, so that a sender of large messages does not pay for it each time.
+const ROOMY_ROUNDS_MAX: u8 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn filled(bytes: &[u8]) -> RecvBuf {
+        let mut buf = RecvBuf::with_read_size(64);
+        buf.extend_from_slice(bytes);
+        buf
+    }
+
+    #[test]
+    fn fragments_are_joined_over_what_stood_between_them() {
+        let mut buf = filled(b"..abc....def.ghi");
+        buf.skip(2);
+        assert_eq!(buf.join(3), b"abc");
+        buf.skip(4);
+        assert_eq!(buf.join(3), b"def");
+        assert_eq!(buf.lend_unread(1), b".");
+        assert_eq!(buf.take_payload(), ".");
+        assert_eq!(buf.join(3), b"ghi");
+        buf.lend_message(0);
+        assert_eq!(buf.lent(), b"abcdefghi");
+        assert!(buf.is_empty());
+        assert_eq!(buf.take_payload(), "abcdefghi");
+        assert_eq!(buf.take_payload(), "");
+    }
+
+    #[test]
+    fn memory_follows_what_was_received() {
+        let mut buf = RecvBuf::new();
+        assert_eq!(buf.capacity(), 0);
+        let mut received = 0;
+        while received < 10_000_000 {
+            let n = buf.spare_mut().len();
+            assert!((1..=READ_SIZE).contains(&n));
+            buf.advance_received(n);
+            buf.join(n);
+            received += n;
+            assert!(buf.capacity() <= 2 * received + READ_SIZE, "{received} received, {} held", buf.capacity());
+        }
+    }
+
+    #[test]
+    fn a_spike_is_given_back_after_some_small_rounds_or_at_once() {
+        let mut buf = filled(&[7; 100_000]);
+        buf.skip(100_000);
+        let mut rounds = 0;
+        while buf.capacity() > 1000 {
+            buf.spare_mut();
+            buf.advance_received(10);
+            buf.skip(10);
+            rounds += 1;
+            assert!(rounds < 100, "never shrinks");
+        }
+        assert!(rounds > 10, "shrinks in {rounds} rounds, too eager for a steady sender of large messages");
+
+        let mut buf = filled(&[7; 100_000]);
+        buf.skip(99_990);
+        buf.release();
+        assert_eq!((buf.capacity(), buf.unread()), (10, &[7; 10][..]));
+        buf.skip(10);
+        buf.release();
+        assert_eq!(buf.capacity(), 0);
+    }
+
+    #[test]
+    fn what_is_taken_pins_at_most_four_times_its_size() {
+        for len in [1, 100, 1023, 1024, 1025, 2000] {
+            let mut buf = RecvBuf::with_read_size(4096);
+            let n = buf.spare_mut().len();
+            let before = buf.storage.as_ptr();
+            buf.advance_received(n);
+            buf.lend_unread(len);
+            let taken = buf.take_payload();
+            assert_eq!(taken.len(), len);
+            assert_eq!(taken.as_ptr() == before, len >= 1024, "{len} bytes");
+            assert_eq!(buf.unread().len(), n - len);
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Read(usize),
+        Extend(Vec<u8>),
+        Skip(usize),
+        LendUnread(usize),
+        Join(usize),
+        LendMessage(usize),
+        Take,
+        Release,
+        Truncate(usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            (0..80_usize).prop_map(Op::Read),
+            proptest::collection::vec(any::<u8>(), 0..300).prop_map(Op::Extend),
+            (0..100_usize).prop_map(Op::Skip),
+            (0..100_usize).prop_map(Op::LendUnread),
+            (0..100_usize).prop_map(Op::Join),
+            (0..5_usize).prop_map(Op::LendMessage),
+            Just(Op::Take),
+            Just(Op::Release),
+            (0..100_usize).prop_map(Op::Truncate),
+        ]
+    }
+
+    proptest! {
+        /// Held against a model of three plain vectors.
+        #[test]
+        fn any_order_of_calls_keeps_every_byte(ops in proptest::collection::vec(op(), 0..60)) {
+            let mut buf = RecvBuf::with_read_size(64);
+            let (mut message, mut unread, mut lent) = (Vec::new(), Vec::new(), Vec::new());
+            let mut next = 0_u8;
+            for op in ops {
+                match op {
+                    Op::Read(n) => {
+                        let spare = buf.spare_mut();
+                        let n = n.min(spare.len());
+                        for byte in &mut spare[..n] {
+                            next = next.wrapping_add(1);
+                            *byte = next;
+                            unread.push(next);
+                        }
+                        buf.advance_received(n);
+                        lent.clear();
+                    }
+                    Op::Extend(bytes) => {
+                        buf.extend_from_slice(&bytes);
+                        unread.extend(bytes);
+                        lent.clear();
+                    }
+                    Op::Skip(n) => {
+                        let n = n.min(unread.len());
+                        buf.consume_unread(n);
+                        unread.drain(..n);
+                        lent.clear();
+                    }
+                    Op::LendUnread(n) => {
+                        let n = n.min(unread.len());
+                        lent = unread.drain(..n).collect();
+                        prop_assert_eq!(&*buf.lend_unread(n), &lent[..]);
+                    }
+                    Op::Join(n) => {
+                        let n = n.min(unread.len());
+                        let piece: Vec<u8> = unread.drain(..n).collect();
+                        buf.lent = 0..0;
+                        lent.clear();
+                        prop_assert_eq!(&*buf.join(n), &piece[..]);
+                        message.extend(piece);
+                    }
+                    Op::LendMessage(keep) => {
+                        let at = message.len() - keep.min(message.len());
+                        buf.lend_message(keep);
+                        lent = message.drain(..at).collect();
+                    }
+                    Op::Take => prop_assert_eq!(buf.take_payload(), std::mem::take(&mut lent)),
+                    Op::Release => {
+                        buf.release();
+                        lent.clear();
+                    }
+                    Op::Truncate(n) => {
+                        buf.truncate_unread(n);
+                        unread.truncate(n);
+                    }
+                }
+                prop_assert_eq!(buf.lent(), &lent[..]);
+                prop_assert_eq!(buf.unread(), &unread[..]);
+                prop_assert_eq!(buf.len(), unread.len() + message.len());
+                prop_assert!(buf.start <= buf.joined && buf.joined <= buf.read && buf.read <= buf.end);
+                prop_assert!(buf.end <= buf.storage.len());
+                prop_assert_eq!(&buf.storage[buf.start..buf.joined], &message[..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Bytes on their way out: small frames packed together, large payloads as they were given.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf as _, Bytes};
+
+/// What waits to be written, in order.
+///
+/// Small frames are copied one behind the other, so that many leave in one write. A shared payload is queued as it is,
+/// between two stretches of packed bytes.
+#[derive(Default)]
+pub(crate) struct SendBuf {
+    packed: Vec<u8>,
+    /// How much of `packed` has been written.
+    written: usize,
+    /// Nearly always empty, hence one word.
+    shared: Option<Box<VecDeque<Shared>>>,
+    len: usize,
+    /// How often in a row all was written with most of the capacity unused.
+    roomy_rounds: u8,
+}
+
+struct Shared {
+    /// How much of `packed` goes before it.
+    at: usize,
+    payload: Bytes,
+}
+
+impl SendBuf {
+    /// How many bytes wait.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a header and a payload, and returns the latter to be masked in place.
+    #[inline]
+    pub(crate) fn push(&mut self, header: &[u8], payload: &[u8]) -> &mut [u8] {
+        let len = header.len() + payload.len();
+        if self.packed.capacity() - self.packed.len() < len {
+            self.make_room(len);
+        }
+        self.packed.extend_from_slice(header);
+        let at = self.packed.len();
+        self.packed.extend_from_slice(payload);
+        self.len += len;
+        &mut self.packed[at..]
+    }
+
+    /// Appends a payload without copying it.
+    pub(crate) fn push_shared(&mut self, payload: Bytes) {
+        if payload.is_empty() {
+            return;
+        }
+        self.len += payload.len();
+        self.shared.get_or_insert_default().push_back(Shared { at: self.packed.len(), payload });
+    }
+
+    /// The first stretch of contiguous bytes; empty only when nothing waits.
+    #[inline]
+    pub(crate) fn front(&self) -> &[u8] {
+        match self.shared.as_ref().and_then(|shared| shared.front()) {
+            None => &self.packed[self.written..],
+            Some(shared) if shared.at == self.written => &shared.payload,
+            Some(shared) => &self.packed[self.written..shared.at],
+        }
+    }
+
+    /// Lays as many stretches into `slices` as there are, or as fit, and returns how many.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        let mut fill = |stretch: &'a [u8]| match slices.get_mut(filled) {
+            Some(slice) if !stretch.is_empty() => {
+                *slice = IoSlice::new(stretch);
+                filled += 1;
+            }
+            _ => {}
+        };
+        let mut from = self.written;
+        for shared in self.shared.iter().flat_map(|shared| shared.iter()) {
+            fill(&self.packed[from..shared.at]);
+            fill(&shared.payload);
+            from = shared.at;
+        }
+        fill(&self.packed[from..]);
+        filled
+    }
+
+    /// Forgets the first `n` bytes, or all when there are fewer.
+    #[inline]
+    pub(crate) fn advance(&mut self, n: usize) {
+        let mut n = n.min(self.len);
+        self.len -= n;
+        while let Some(queue) = &mut self.shared {
+            let Some(front) = queue.front_mut() else {
+                self.shared = None;
+                break;
+            };
+            let packed = n.min(front.at - self.written);
+            self.written += packed;
+            n -= packed;
+            if self.written < front.at || n < front.payload.len() {
+                front.payload.advance(n);
+                return;
+            }
+            n -= front.payload.len();
+            queue.pop_front();
+        }
+        self.written += n;
+        if self.written == self.packed.len() {
+            self.restart();
+        }
+    }
+
+    /// Forgets everything and gives the memory back.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Gives back the memory that nothing waits in.
+    pub(crate) fn release(&mut self) {
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// All has been written.
+    #[inline]
+    fn restart(&mut self) {
+        if self.packed.capacity() > RETAINED_MAX {
+            let roomy = self.packed.len() < self.packed.capacity() / 4;
+            self.roomy_rounds = if roomy { self.roomy_rounds + 1 } else { 0 };
+            if self.roomy_rounds >= ROOMY_ROUNDS_MAX {
+                self.packed = Vec::new();
+                self.roomy_rounds = 0;
+            }
+        }
+        self.packed.clear();
+        self.written = 0;
+    }
+
+    #[cold]
+    fn make_room(&mut self, len: usize) {
+        if self.written >= self.packed.len() / 2 {
+            // Moves no more than was written since the last move.
+            self.packed.drain(..self.written);
+            for shared in self.shared.iter_mut().flat_map(|shared| shared.iter_mut()) {
+                shared.at -= self.written;
+            }
+            self.written = 0;
+        }
+        self.packed.reserve(len);
+    }
+}
+
+/// A capacity up to this is kept from write to write.
+const RETAINED_MAX: usize = 16 * 1024;
+/// How many writes that need little of a larger one pass before it is given back.
+const ROOMY_ROUNDS_MAX: u8 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn waiting(buf: &SendBuf) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let n = buf.slices(&mut slices);
+        slices[..n].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn packed_bytes_are_one_stretch_and_shared_ones_keep_their_address() {
+        let mut buf = SendBuf::default();
+        let large = Bytes::from(vec![9; 1000]);
+        buf.push(b"a", b"b");
+        buf.push(b"c", b"");
+        buf.push_shared(large.clone());
+        buf.push(b"d", b"e");
+        assert_eq!(buf.front(), b"abc");
+        buf.advance(2);
+        assert_eq!(buf.front(), b"c");
+        buf.advance(1);
+        assert_eq!(buf.front().as_ptr(), large.as_ptr());
+        buf.advance(999);
+        assert_eq!(buf.front(), [9]);
+        buf.advance(2);
+        assert_eq!(buf.front(), b"e");
+        buf.advance(100);
+        assert!(buf.is_empty() && buf.front().is_empty());
+    }
+
+    #[test]
+    fn a_spike_is_given_back() {
+        let mut buf = SendBuf::default();
+        buf.push(&[], &[0; 1_000_000]);
+        buf.advance(1_000_000);
+        assert!(buf.packed.capacity() >= 1_000_000);
+        for _ in 0..20 {
+            buf.push(b"x", b"y");
+            buf.advance(2);
+        }
+        assert!(buf.packed.capacity() <= RETAINED_MAX);
+        buf.release();
+        assert_eq!(buf.packed.capacity(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_mix_of_pushes_and_writes_keeps_the_order(
+            ops in proptest::collection::vec((0..3_u8, 0..50_usize), 0..60),
+        ) {
+            let mut buf = SendBuf::default();
+            let mut model = Vec::new();
+            let mut next = 0_u8;
+            for (kind, n) in ops {
+                let bytes: Vec<u8> = (0..n).map(|_| { next = next.wrapping_add(1); next }).collect();
+                match kind {
+                    0 => { buf.push(&bytes[..n / 2], &bytes[n / 2..]); model.extend(bytes); }
+                    1 => { buf.push_shared(bytes.clone().into()); model.extend(bytes); }
+                    _ => { buf.advance(n); model.drain(..n.min(model.len())); }
+                }
+                prop_assert_eq!(buf.len(), model.len());
+                prop_assert_eq!(waiting(&buf), model.clone());
+                prop_assert!(model.starts_with(buf.front()));
+                prop_assert_eq!(buf.front().is_empty(), model.is_empty());
+            }
+        }
+    }
+}

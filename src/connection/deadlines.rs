@@ -1,0 +1,180 @@
+//! Time: what falls due when, and what happens then.
+//!
+//! | deadline | runs from | reset by | at its end |
+//! |---|---|---|---|
+//! | handshake | creation | nothing | a server answers 408, or 503 when the application did not decide; a client drops |
+//! | ping | open, or the last ping | nothing | a ping goes out |
+//! | pong | the first ping without a sign of life since | any byte | Close 1001, drop |
+//! | idle | open | any byte | Close 1001 |
+//! | message | the first byte of a message, or of a lone control frame | its last byte | Close 1008 |
+//! | write | the first byte that waits | any progress | drop |
+//! | close | the start of the closing handshake | nothing | drop |
+//!
+//! While output above the high-water mark keeps the connection from reading, the ping, pong and idle deadlines rest: the peer cannot
+//! prove that it is alive. The write deadline runs instead, and progress counts as a sign of life.
+
+use std::time::{Duration, Instant};
+
+use super::closing::Teardown;
+use super::{CloseCause, Config, Connection, Deadline, State};
+use crate::frame::CloseCode;
+
+#[derive(Default)]
+pub(super) struct Timers {
+    /// When the last byte arrived, or the connection opened.
+    received_at: Option<Instant>,
+    next_ping: Option<Instant>,
+    /// The last heartbeat, until it is answered.
+    ping: Option<Ping>,
+    pong_due: Option<Instant>,
+    /// Since when a message is under way.
+    message_since: Option<Instant>,
+    /// Since when output waits without progress.
+    stalled_since: Option<Instant>,
+    rtt: Option<Duration>,
+}
+
+struct Ping {
+    sent_at: Instant,
+    payload: [u8; 8],
+}
+
+impl Connection {
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest; `None` when nothing is due ever.
+    ///
+    /// Costs the same whatever goes on. Ask again after any other call.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_deadline().map(|(at, _)| at)
+    }
+
+    /// The earliest deadline and what it is for.
+    pub fn next_deadline(&self) -> Option<(Instant, Deadline)> {
+        let config = &self.config;
+        let timers = &self.timers;
+        let write = timers.stalled_since.and_then(|since| after(since, config.write_timeout));
+        let mut earliest = write.map(|at| (at, Deadline::Write));
+        let mut consider = |at: Option<Instant>, deadline| {
+            if let Some(at) = at
+                && earliest.is_none_or(|(earliest, _)| at < earliest)
+            {
+                earliest = Some((at, deadline));
+            }
+        };
+        match &self.state {
+            State::Opening(opening) => consider(opening.deadline, Deadline::Handshake),
+            State::Open => {
+                consider(
+                    timers.message_since.and_then(|since| after(since, config.message_timeout)),
+                    Deadline::Message,
+                );
+                if !self.is_paused() {
+                    consider(timers.pong_due, Deadline::Pong);
+                    consider(timers.received_at.and_then(|at| after(at, config.idle_timeout)), Deadline::Idle);
+                    consider(timers.next_ping, Deadline::Ping);
+                }
+            }
+            State::CloseSent(ending) | State::Draining(ending) => consider(ending.deadline, Deadline::Close),
+            State::Closed { .. } => return None,
+        }
+        earliest
+    }
+
+    /// Does what is due at `now`. The next deadline lies after `now` then.
+    ///
+    /// Read first: a byte that arrived in time counts only when [`poll_event`](Self::poll_event) has seen it.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, deadline)) = self.next_deadline()
+            && at <= now
+        {
+            let cause = CloseCause::Deadline(deadline);
+            match deadline {
+                Deadline::Ping => {
+                    self.timers.next_ping = after(now, self.config.ping_interval);
+                    self.queue_heartbeat(now);
+                }
+                Deadline::Handshake => self.give_up_handshake(now),
+                Deadline::Pong => {
+                    self.fail_with(now, CloseCode::GOING_AWAY, deadline.to_string(), cause, Teardown::Drop);
+                }
+                Deadline::Idle => {
+                    self.fail_with(now, CloseCode::GOING_AWAY, deadline.to_string(), cause, Teardown::Shutdown);
+                }
+                Deadline::Message => {
+                    self.fail_with(now, CloseCode::POLICY_VIOLATION, deadline.to_string(), cause, Teardown::Shutdown);
+                }
+                Deadline::Write | Deadline::Close => self.cut_short(cause),
+            }
+        }
+    }
+}
+
+impl Timers {
+    pub(super) fn open(&mut self, now: Instant, config: &Config) {
+        self.received_at = Some(now);
+        self.next_ping = after(now, config.ping_interval);
+    }
+
+    #[inline]
+    pub(super) fn sign_of_life(&mut self, now: Instant) {
+        self.received_at = Some(now);
+        self.pong_due = None;
+    }
+
+    /// Nothing more can be decoded: does a message wait for its rest?
+    #[inline]
+    pub(super) fn message(&mut self, now: Instant, mid_message: bool) {
+        if !mid_message {
+            self.message_since = None;
+        } else if self.message_since.is_none() {
+            self.message_since = Some(now);
+        }
+    }
+
+    #[inline]
+    pub(super) fn message_done(&mut self) {
+        self.message_since = None;
+    }
+
+    #[inline]
+    pub(super) fn output_queued(&mut self, now: Instant, is_first: bool) {
+        if is_first {
+            self.stalled_since = Some(now);
+        }
+    }
+
+    #[inline]
+    pub(super) fn output_taken(&mut self, now: Instant, all: bool) {
+        self.stalled_since = if all { None } else { Some(now) };
+    }
+
+    pub(super) fn output_lost(&mut self) {
+        self.stalled_since = None;
+    }
+
+    pub(super) fn pinged(&mut self, now: Instant, payload: [u8; 8], config: &Config) {
+        self.ping = Some(Ping { sent_at: now, payload });
+        if self.pong_due.is_none() {
+            self.pong_due = after(now, config.pong_timeout);
+        }
+    }
+
+    /// A pong: how long it took, if it answers the last heartbeat. RFC 6455 section 5.5.3.
+    pub(super) fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Duration> {
+        let ping = self.ping.take_if(|ping| ping.payload == payload)?;
+        let rtt = now.saturating_duration_since(ping.sent_at);
+        self.rtt = Some(rtt);
+        Some(rtt)
+    }
+
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+}
+
+/// When `timeout` is over, counted from `from`; `None` when it is off, or beyond what an [`Instant`] can say.
+pub(super) fn after(from: Instant, timeout: Option<Duration>) -> Option<Instant> {
+    from.checked_add(timeout?.max(TIMEOUT_MIN))
+}
+
+/// Keeps a deadline of nothing from being due again at once.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);

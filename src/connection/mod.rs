@@ -1,0 +1,285 @@
+//! ONE WebSocket over ONE transport: handshake, messages, close, deadlines. RFC 6455.
+//!
+//! A [`Connection`] is a state machine. Its caller owns the transport, the clock and the receive buffer, and runs one loop:
+//!
+//! 1. Read into [`RecvBuf::spare_mut`](crate::RecvBuf::spare_mut) and tell it by [`RecvBuf::advance_received`](crate::RecvBuf::advance_received); at the end of the stream call
+//!    [`handle_eof`](Connection::handle_eof), on a transport error [`handle_transport_error`](Connection::handle_transport_error).
+//! 2. Call [`poll_event`](Connection::poll_event) until it returns `None`, and send what there is to send.
+//! 3. Write [`outgoing`](Connection::outgoing), and tell how much went by [`advance_outgoing`](Connection::advance_outgoing).
+//!    When something went, go back to 2: decoding may have waited for it.
+//! 4. Obey [`poll_stream`](Connection::poll_stream). After [`StreamOrder::Drop`] and [`Event::Closed`] all is over.
+//! 5. When [`poll_timeout`](Connection::poll_timeout) is due, and nothing can be read any more, call
+//!    [`handle_timeout`](Connection::handle_timeout).
+//! 6. Wait until the transport can be read (if [`wants_read`](Connection::wants_read)) or written (if there is output), or for the
+//!    next deadline.
+//!
+//! Any other order of calls is safe too: it may wait longer than it needs to, but it loses nothing and never panics.
+//!
+//! # States
+//!
+//! ```text
+//!            accept / 101                close()                 peer's Close
+//! Opening ───────────────▶ Open ─────────────────▶ CloseSent ──────────────▶ Draining ───▶ Closed
+//!    │                      │ peer's Close, fault, deadline, end of stream      ▲  ▲         ▲
+//!    │                      └──────────────────────────────────────────────────┘  │         │
+//!    │ fault, refusal, deadline (a server's, which has an answer to write)         │         │
+//!    ├─────────────────────────────────────────────────────────────────────────────┘         │
+//!    └───────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! While *Draining*, nothing more is decoded: what is queued is written, the writing direction is shut down, and the end of the peer's
+//! direction is awaited, up to the close deadline, so that the last bytes are not lost to a reset. A server ends the transport
+//! first, a client waits for that (section 7.1.1).
+//!
+//! # Who is told what
+//!
+//! The peer's faults are events: `poll_event` cannot fail, and a fault queues its Close frame before [`Event::Closed`] reports it. The
+//! caller's faults are `Err`, and nothing has happened then.
+
+mod closing;
+mod config;
+mod deadlines;
+mod error;
+mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+mod keystream;
+mod opening;
+mod receiving;
+mod sending;
+
+use std::fmt;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use config::{Accepts, Config};
+pub use error::{AcceptError, ProtocolError, SendError};
+pub use event::{CloseCause, Closed, Deadline, Event, Side, StreamOrder};
+pub use sending::{CONTROL_ROOM, FragmentPosition, SHARED_PAYLOAD_LEN_MIN};
+
+use crate::buffer::SendBuf;
+use crate::handshake::ClientRequest;
+use crate::message::MessageKind;
+use closing::Ending;
+use deadlines::Timers;
+use keystream::Keystream;
+use opening::Opening;
+use receiving::{Receiving, Stream};
+
+/// One WebSocket over one transport. The [module](self) tells how to drive it.
+///
+/// It holds no payload and, while idle, no memory beyond itself once [`release`](Self::release) was called.
+pub struct Connection {
+    role: Role,
+    state: State,
+    config: Arc<Config>,
+    keystream: Keystream,
+    receiving: Receiving,
+    send_buf: SendBuf,
+    /// The kind of the message that [`send_fragment`](Self::send_fragment) has begun.
+    sending: Option<MessageKind>,
+    timers: Timers,
+    subprotocol: Option<Box<str>>,
+}
+
+/// Which rules an endpoint follows: a client masks what it sends, a server ends the transport first. RFC 6455 section 5.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The end that asked for the connection.
+    Client,
+    /// The end that accepted it.
+    Server,
+}
+
+/// How far a connection is, by the names and numbers that browsers give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ReadyState {
+    /// The handshake is under way.
+    Connecting = 0,
+    /// Messages may be sent.
+    Open = 1,
+    /// The end has begun.
+    Closing = 2,
+    /// The transport is done with.
+    Closed = 3,
+}
+
+/// The transitions are in `closing.rs`, but for those out of `Opening`.
+enum State {
+    Opening(Box<Opening>),
+    Open,
+    /// Our Close is on its way; messages may still arrive before the peer's.
+    CloseSent(Box<Ending>),
+    /// Nothing more is decoded; output is written and the end of the stream awaited.
+    Draining(Box<Ending>),
+    Closed {
+        /// Taken by the last event.
+        report: Option<Box<Closed>>,
+        /// Whether the last order was given.
+        dropped: bool,
+    },
+}
+
+impl Connection {
+    /// A client, about to ask: the request is in [`outgoing`](Self::outgoing) at once. RFC 6455 section 4.1.
+    ///
+    /// `seed` must be unpredictable and used for one connection only: masking keys come from it.
+    pub fn client(request: &ClientRequest, config: impl Into<Arc<Config>>, seed: [u8; 32], now: Instant) -> Self {
+        let mut connection = Self::new(Role::Client, config.into(), seed);
+        connection.open_as_client(request, now);
+        connection
+    }
+
+    /// A server, about to be asked. RFC 6455 section 4.2.
+    ///
+    /// `seed` should be unpredictable: the payloads of heartbeat pings come from it.
+    pub fn server(config: impl Into<Arc<Config>>, seed: [u8; 32], now: Instant) -> Self {
+        let mut connection = Self::new(Role::Server, config.into(), seed);
+        connection.open_as_server(now);
+        connection
+    }
+
+    /// A connection whose handshake somebody else made: an HTTP server, or one stream of HTTP/2.
+    ///
+    /// It is open at once, without an [`Event::Open`]. Bytes that were read behind the handshake go into the buffer by
+    /// [`RecvBuf::extend_from_slice`](crate::RecvBuf::extend_from_slice). The functions of [`handshake`](crate::handshake) check the request and make the answer.
+    pub fn open(role: Role, config: impl Into<Arc<Config>>, seed: [u8; 32], now: Instant) -> Self {
+        let mut connection = Self::new(role, config.into(), seed);
+        connection.enter_open(now);
+        connection
+    }
+
+    fn new(role: Role, config: Arc<Config>, seed: [u8; 32]) -> Self {
+        Self {
+            role,
+            state: State::Open,
+            config,
+            keystream: Keystream::new(seed),
+            receiving: Receiving::default(),
+            send_buf: SendBuf::default(),
+            sending: None,
+            timers: Timers::default(),
+            subprotocol: None,
+        }
+    }
+
+    fn enter_open(&mut self, now: Instant) {
+        self.state = State::Open;
+        self.timers.open(now, &self.config);
+    }
+
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How far the connection is.
+    pub fn state(&self) -> ReadyState {
+        match &self.state {
+            State::Opening(_) => ReadyState::Connecting,
+            State::Open => ReadyState::Open,
+            State::CloseSent(_) => ReadyState::Closing,
+            State::Draining(_) => ReadyState::Closing,
+            State::Closed { .. } => ReadyState::Closed,
+        }
+    }
+
+    /// Its limits and deadlines.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The subprotocol that the handshake settled on. `None` with [`open`](Self::open), whose caller knows it.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    /// The round trip of the last heartbeat ping that was answered.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.timers.rtt()
+    }
+
+    /// The next bytes for the transport, in one piece; empty when there are none.
+    #[inline]
+    pub fn outgoing(&self) -> &[u8] {
+        self.send_buf.front()
+    }
+
+    /// The next bytes for the transport, as many pieces as fill `slices`; returns how many are filled.
+    ///
+    /// There is more than one piece only when a payload waits that was given as [`Bytes`](bytes::Bytes).
+    pub fn outgoing_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.send_buf.slices(slices)
+    }
+
+    /// How many bytes wait for the transport.
+    #[inline]
+    pub fn buffered_len(&self) -> usize {
+        self.send_buf.len()
+    }
+
+    /// The transport took the first `n` bytes of the output.
+    #[inline]
+    pub fn advance_outgoing(&mut self, now: Instant, n: usize) {
+        if n == 0 || self.send_buf.is_empty() {
+            return;
+        }
+        if self.is_paused() {
+            // Nothing was read meanwhile: that the peer takes something is the sign of life.
+            self.timers.sign_of_life(now);
+        }
+        self.send_buf.advance(n);
+        self.receiving.unsent_pongs = 0;
+        self.timers.output_taken(now, self.send_buf.is_empty());
+        self.settle();
+    }
+
+    /// Whether what arrives is of use now. False while decoding waits for output to be written, and at the end.
+    ///
+    /// Reading on regardless only makes the buffer grow.
+    #[inline]
+    pub fn wants_read(&self) -> bool {
+        match &self.state {
+            State::Closed { .. } => false,
+            _ if self.receiving.stream != Stream::Open => false,
+            State::Draining(_) => true,
+            State::Opening(opening) => opening.wants_read(),
+            State::Open | State::CloseSent(_) => !self.is_paused(),
+        }
+    }
+
+    /// Whether output has to be written before anything more is decoded. What is left of a full read stays in the buffer.
+    #[inline]
+    pub fn is_paused(&self) -> bool {
+        self.send_buf.len() > self.config.high_water_mark || self.receiving.unsent_pongs >= self.config.unsent_pongs_max
+    }
+
+    /// Gives back the memory that an idle connection can do without. Cheap to call before each wait.
+    pub fn release(&mut self) {
+        self.send_buf.release();
+        self.keystream.release();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("role", &self.role)
+            .field("state", &self.state())
+            .field("buffered_len", &self.buffered_len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for ReadyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connecting => "connecting",
+            Self::Open => "open",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+        })
+    }
+}

@@ -1,0 +1,350 @@
+//! From bytes to events: frames, fragments, control frames, limits. RFC 6455 section 5.
+
+use std::time::{Duration, Instant};
+
+use super::{Accepts, CloseCause, Config, Connection, Event, ProtocolError, Role, State};
+use crate::buffer::RecvBuf;
+use crate::frame::{ClosePayload, Header, Opcode, Utf8Error, Utf8Validator, apply_mask, from_utf8};
+use crate::message::MessageKind;
+
+/// Where in the peer's stream of frames we are. Payloads are in the caller's [`RecvBuf`].
+#[derive(Default)]
+pub(super) struct Receiving {
+    /// How much of the data frame under way is still to come; 0 between frames.
+    frame_remaining: u64,
+    /// What the headers of the message under way have announced so far.
+    message_len: u64,
+    /// How many unread bytes the last poll left, so that the next one sees whether any came.
+    unread_len: usize,
+    /// How many frames the message under way has so far.
+    fragments: u32,
+    /// Pings answered since the transport last took anything.
+    pub(super) unsent_pongs: u32,
+    /// For the next byte of the frame under way; all zero when it is not masked.
+    key: [u8; 4],
+    /// The text under way.
+    utf8: Utf8Validator,
+    /// The message under way.
+    message: Option<MessageKind>,
+    /// Whether the frame under way is its message's last.
+    fin: bool,
+    /// Whether a piece of the message under way has been delivered.
+    in_pieces: bool,
+    pub(super) stream: Stream,
+}
+
+/// The peer's direction of the transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stream {
+    #[default]
+    Open,
+    /// At its end; ours may still be open.
+    Ended,
+    /// Both directions are gone.
+    Failed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    Whole,
+    Pieces,
+}
+
+/// One step in the stream of frames. What it is about has been lent by the buffer.
+enum Step {
+    Message(MessageKind),
+    Piece {
+        kind: MessageKind,
+        last: bool,
+    },
+    Ping,
+    Pong {
+        rtt: Option<Duration>,
+    },
+    Close,
+    /// Nothing more to do until something arrives or is written.
+    Idle,
+}
+
+impl Connection {
+    /// The next event, with messages whole; `None` when there is none until something arrives, is written or falls due.
+    ///
+    /// Takes what it decodes from `input`, which must be the same for each call, or one that everything left in it was moved to.
+    #[inline]
+    pub fn poll_event<'b>(&mut self, now: Instant, input: &'b mut RecvBuf) -> Option<Event<'b>> {
+        self.poll(now, input, Delivery::Whole)
+    }
+
+    /// Like [`poll_event`](Self::poll_event), but with messages in pieces as they arrive, for messages too large to hold.
+    ///
+    /// The same rules and limits hold, and text is checked as far as it is delivered. A message that this method has begun
+    /// ends as a piece even when `poll_event` goes on with it.
+    pub fn poll_event_in_pieces<'b>(&mut self, now: Instant, input: &'b mut RecvBuf) -> Option<Event<'b>> {
+        self.poll(now, input, Delivery::Pieces)
+    }
+
+    /// The peer's direction of the transport is at its end. Poll for events then: what arrived before may hold some.
+    pub fn handle_eof(&mut self) {
+        if self.receiving.stream == Stream::Open {
+            self.receiving.stream = Stream::Ended;
+        }
+        self.settle();
+    }
+
+    /// The transport failed: nothing can be read or written any more. Poll for events then: what arrived before may hold some.
+    pub fn handle_transport_error(&mut self) {
+        self.receiving.stream = Stream::Failed;
+        self.receiving.unsent_pongs = 0;
+        self.lose_output();
+    }
+
+    fn poll<'b>(&mut self, now: Instant, input: &'b mut RecvBuf, delivery: Delivery) -> Option<Event<'b>> {
+        match &self.state {
+            State::Open | State::CloseSent(_) => {}
+            State::Opening(_) => return self.poll_opening(now, input),
+            State::Draining(_) => {
+                input.truncate_unread(self.receiving.unread_len);
+                return self.take_report();
+            }
+            State::Closed { .. } => return self.take_report(),
+        }
+        if input.unread().len() != self.receiving.unread_len {
+            self.timers.sign_of_life(now);
+        }
+        let step = self.step(now, input, delivery);
+        self.receiving.unread_len = input.unread().len();
+        let lent = input.lent();
+        let error = match step {
+            Ok(Step::Idle) => {
+                if !self.is_paused() {
+                    self.timers.message(now, self.receiving.is_mid_message());
+                    self.end_when_stream_ended(now);
+                }
+                return self.take_report();
+            }
+            Ok(Step::Message(MessageKind::Binary)) => return Some(Event::Binary(lent)),
+            Ok(Step::Message(MessageKind::Text)) => match from_utf8(lent) {
+                Some(text) => return Some(Event::Text(text)),
+                None => ProtocolError::TextNotUtf8,
+            },
+            Ok(Step::Piece { kind: MessageKind::Binary, last }) => {
+                return Some(Event::BinaryPiece { bytes: lent, last });
+            }
+            Ok(Step::Piece { kind: MessageKind::Text, last }) => match from_utf8(lent) {
+                Some(text) => return Some(Event::TextPiece { text, last }),
+                None => ProtocolError::TextNotUtf8,
+            },
+            Ok(Step::Ping) => return Some(Event::Ping(lent)),
+            Ok(Step::Pong { rtt }) => return Some(Event::Pong { payload: lent, rtt }),
+            Ok(Step::Close) => match ClosePayload::decode(lent) {
+                Ok(payload) => {
+                    let (code, reason) = self.handle_close_frame(now, payload);
+                    return Some(Event::CloseReceived { code, reason });
+                }
+                Err(error) => error.into(),
+            },
+            Err(error) => error,
+        };
+        self.fail(now, error);
+        self.take_report()
+    }
+
+    /// Decodes until something is to be told. Every round takes bytes, or returns.
+    #[inline]
+    fn step(&mut self, now: Instant, input: &mut RecvBuf, delivery: Delivery) -> Result<Step, ProtocolError> {
+        loop {
+            let receiving = &mut self.receiving;
+            if let (Some(kind), Delivery::Pieces) = (receiving.message, delivery)
+                && input.joined_len() > receiving.utf8.partial_len()
+            {
+                input.lend_message(receiving.utf8.partial_len());
+                receiving.in_pieces = true;
+                return Ok(Step::Piece { kind, last: false });
+            }
+            if receiving.frame_remaining > 0 {
+                if input.unread().is_empty() {
+                    return Ok(Step::Idle);
+                }
+                receiving.join(input)?;
+                if receiving.frame_remaining == 0 && receiving.fin {
+                    return self.finish_message(input, delivery);
+                }
+                continue;
+            }
+            if self.is_paused() {
+                return Ok(Step::Idle);
+            }
+            let Some((header, header_len)) = Header::decode(input.unread())? else {
+                return Ok(Step::Idle);
+            };
+            self.check_header(&header)?;
+            if header.opcode.is_control() {
+                let payload_len = header.payload_len as usize; // at most 125
+                if input.unread().len() < header_len + payload_len {
+                    return Ok(Step::Idle);
+                }
+                input.skip(header_len);
+                let payload = input.lend_unread(payload_len);
+                apply_mask_of(&header, payload);
+                return Ok(self.take_control_frame(now, header.opcode, input));
+            }
+
+            self.receiving.count_data_frame(&header, &self.config)?;
+            input.skip(header_len);
+            let whole = usize::try_from(header.payload_len).ok().filter(|&len| len <= input.unread().len());
+            if let (Some(len), None, true) = (whole, self.receiving.message, header.fin) {
+                // The common case: one frame, all there.
+                let kind = kind_of(header.opcode).ok_or(ProtocolError::NothingToContinue)?;
+                let payload = input.lend_unread(len);
+                apply_mask_of(&header, payload);
+                self.timers.message_done();
+                return Ok(match delivery {
+                    Delivery::Whole => Step::Message(kind),
+                    Delivery::Pieces => Step::Piece { kind, last: true },
+                });
+            }
+            self.receiving.begin_frame(&header);
+            if header.payload_len == 0 && header.fin {
+                return self.finish_message(input, delivery);
+            }
+        }
+    }
+
+    /// The last byte of the message under way has been taken.
+    fn finish_message(&mut self, input: &mut RecvBuf, delivery: Delivery) -> Result<Step, ProtocolError> {
+        let receiving = &mut self.receiving;
+        if receiving.utf8.partial_len() > 0 {
+            return Err(ProtocolError::TextNotUtf8);
+        }
+        let kind = receiving.message.take().ok_or(ProtocolError::NothingToContinue)?;
+        let in_pieces = receiving.in_pieces || delivery == Delivery::Pieces;
+        receiving.in_pieces = false;
+        input.lend_message(0);
+        self.timers.message_done();
+        Ok(if in_pieces { Step::Piece { kind, last: true } } else { Step::Message(kind) })
+    }
+
+    /// What the role and the negotiated extensions say of a header.
+    #[inline]
+    fn check_header(&self, header: &Header) -> Result<(), ProtocolError> {
+        if !header.rsv.is_none() {
+            return Err(ProtocolError::ReservedBits(header.rsv.bits()));
+        }
+        match (self.role, header.masking_key) {
+            (Role::Server, None) => Err(ProtocolError::MaskMissing),
+            (Role::Client, Some(_)) => Err(ProtocolError::MaskForbidden),
+            (Role::Server, Some(_)) | (Role::Client, None) => Ok(()),
+        }
+    }
+
+    /// A control frame, whose payload is lent. It may stand between the fragments of a message.
+    fn take_control_frame(&mut self, now: Instant, opcode: Opcode, input: &RecvBuf) -> Step {
+        if self.receiving.message.is_none() {
+            self.timers.message_done();
+        }
+        match opcode {
+            Opcode::Ping => {
+                self.answer_ping(now, input.lent());
+                Step::Ping
+            }
+            Opcode::Close => Step::Close,
+            _ => Step::Pong { rtt: self.timers.pong(now, input.lent()) },
+        }
+    }
+
+    fn end_when_stream_ended(&mut self, now: Instant) {
+        match self.receiving.stream {
+            Stream::Open => {}
+            Stream::Ended => self.end_of_stream(now, CloseCause::EndOfStream),
+            Stream::Failed => self.end_of_stream(now, CloseCause::TransportFailed),
+        }
+    }
+}
+
+impl Receiving {
+    /// Whether a frame or a message has begun that is not complete.
+    fn is_mid_message(&self) -> bool {
+        self.message.is_some() || self.unread_len > 0
+    }
+
+    /// Holds a data frame's header against the order of frames and the limits.
+    #[inline]
+    fn count_data_frame(&mut self, header: &Header, config: &Config) -> Result<(), ProtocolError> {
+        match (kind_of(header.opcode), self.message) {
+            (None, None) => return Err(ProtocolError::NothingToContinue),
+            (Some(_), Some(_)) => return Err(ProtocolError::MessageUnfinished),
+            (None, Some(_)) => {}
+            (Some(kind), None) => {
+                self.message_len = 0;
+                self.fragments = 0;
+                match (config.accepts, kind) {
+                    (Accepts::TextAndBinary, _)
+                    | (Accepts::TextOnly, MessageKind::Text)
+                    | (Accepts::BinaryOnly, MessageKind::Binary) => {}
+                    _ => return Err(ProtocolError::KindNotAccepted(kind)),
+                }
+            }
+        }
+        let len = header.payload_len;
+        if len > config.frame_len_max {
+            return Err(ProtocolError::FrameTooLong { len, max: config.frame_len_max });
+        }
+        self.message_len = self.message_len.saturating_add(len);
+        if self.message_len > config.message_len_max {
+            return Err(ProtocolError::MessageTooLong { len: self.message_len, max: config.message_len_max });
+        }
+        self.fragments = self.fragments.saturating_add(1);
+        if self.fragments > config.fragments_max {
+            return Err(ProtocolError::TooManyFragments { max: config.fragments_max });
+        }
+        Ok(())
+    }
+
+    fn begin_frame(&mut self, header: &Header) {
+        if let Some(kind) = kind_of(header.opcode) {
+            self.message = Some(kind);
+            self.utf8 = Utf8Validator::new();
+        }
+        self.frame_remaining = header.payload_len;
+        self.key = header.masking_key.unwrap_or_default();
+        self.fin = header.fin;
+    }
+
+    /// Takes what is there of the frame under way: unmasks it and checks it while it is hot.
+    fn join(&mut self, input: &mut RecvBuf) -> Result<(), Utf8Error> {
+        let piece = input.join(usize::try_from(self.frame_remaining).unwrap_or(usize::MAX));
+        let len = piece.len() as u64;
+        if self.key != [0; 4] {
+            apply_mask(piece, self.key, 0);
+            self.key.rotate_left((len % 4) as usize);
+        }
+        self.frame_remaining -= len;
+        match self.message {
+            Some(MessageKind::Text) => self.utf8.feed(piece),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<Utf8Error> for ProtocolError {
+    fn from(Utf8Error: Utf8Error) -> Self {
+        Self::TextNotUtf8
+    }
+}
+
+/// The kind of message that a data frame begins; `None` when it continues one.
+#[inline]
+fn kind_of(opcode: Opcode) -> Option<MessageKind> {
+    match opcode {
+        Opcode::Text => Some(MessageKind::Text),
+        Opcode::Binary => Some(MessageKind::Binary),
+        _ => None,
+    }
+}
+
+#[inline]
+fn apply_mask_of(header: &Header, payload: &mut [u8]) {
+    if let Some(key) = header.masking_key {
+        apply_mask(payload, key, 0);
+    }
+}

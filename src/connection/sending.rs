@@ -1,0 +1,246 @@
+//! From orders to bytes: messages, fragments, pings, and the back-pressure on them. RFC 6455 sections 5 and 6.1.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::receiving::Stream;
+use super::{Connection, ReadyState, Role, SendError, State};
+use crate::frame::{CONTROL_PAYLOAD_LEN_MAX, ClosePayload, HEADER_LEN_MAX, Header, Opcode, Rsv, apply_mask};
+use crate::message::{Message, MessageKind};
+
+/// Whether a fragment is its message's last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FragmentPosition {
+    /// Another one follows.
+    More,
+    /// The message ends with it.
+    Last,
+}
+
+impl Connection {
+    /// Queues a text message.
+    ///
+    /// # Errors
+    /// [`SendError`] when the connection is not open, when a message sent in fragments is unfinished, or when more output waits than the
+    /// high-water mark and [`CONTROL_ROOM`] allow. Below that a message is taken whole, however long; so after each event there is room for an
+    /// answer to it.
+    #[inline]
+    pub fn send_text(&mut self, now: Instant, text: &str) -> Result<(), SendError> {
+        self.check_whole_message()?;
+        self.queue_frame(now, true, Opcode::Text, text.as_bytes());
+        Ok(())
+    }
+
+    /// Queues a binary message.
+    ///
+    /// # Errors
+    /// As [`send_text`](Self::send_text).
+    #[inline]
+    pub fn send_binary(&mut self, now: Instant, payload: &[u8]) -> Result<(), SendError> {
+        self.check_whole_message()?;
+        self.queue_frame(now, true, Opcode::Binary, payload);
+        Ok(())
+    }
+
+    /// Queues a text message, by a server without copying it if it has at least [`SHARED_PAYLOAD_LEN_MIN`] bytes.
+    ///
+    /// A client copies it, since it has to be masked.
+    ///
+    /// # Errors
+    /// As [`send_text`](Self::send_text).
+    pub fn send_text_shared(&mut self, now: Instant, text: &ByteString) -> Result<(), SendError> {
+        self.check_whole_message()?;
+        self.queue_shared_frame(now, Opcode::Text, text.as_bytes());
+        Ok(())
+    }
+
+    /// Queues a binary message, by a server without copying it if it has at least [`SHARED_PAYLOAD_LEN_MIN`] bytes.
+    ///
+    /// A client copies it, since it has to be masked.
+    ///
+    /// # Errors
+    /// As [`send_text`](Self::send_text).
+    pub fn send_binary_shared(&mut self, now: Instant, payload: &Bytes) -> Result<(), SendError> {
+        self.check_whole_message()?;
+        self.queue_shared_frame(now, Opcode::Binary, payload);
+        Ok(())
+    }
+
+    /// Queues a message, as [`send_text_shared`](Self::send_text_shared) and [`send_binary_shared`](Self::send_binary_shared) do.
+    ///
+    /// # Errors
+    /// As [`send_text`](Self::send_text).
+    pub fn send(&mut self, now: Instant, message: &Message) -> Result<(), SendError> {
+        match message {
+            Message::Text(text) => self.send_text_shared(now, text),
+            Message::Binary(payload) => self.send_binary_shared(now, payload),
+        }
+    }
+
+    /// Queues the next fragment of a text message; the first one begins it. RFC 6455 section 5.4.
+    ///
+    /// # Errors
+    /// [`SendError`] as for [`send_text`](Self::send_text), or when a binary message is under way.
+    pub fn send_text_fragment(
+        &mut self,
+        now: Instant,
+        text: &str,
+        position: FragmentPosition,
+    ) -> Result<(), SendError> {
+        self.send_fragment(now, MessageKind::Text, text.as_bytes(), position)
+    }
+
+    /// Queues the next fragment of a binary message; the first one begins it. RFC 6455 section 5.4.
+    ///
+    /// # Errors
+    /// [`SendError`] as for [`send_text`](Self::send_text), or when a text message is under way.
+    pub fn send_binary_fragment(
+        &mut self,
+        now: Instant,
+        payload: &[u8],
+        position: FragmentPosition,
+    ) -> Result<(), SendError> {
+        self.send_fragment(now, MessageKind::Binary, payload, position)
+    }
+
+    /// Queues a ping. The heartbeat sends its own; this one's pong is reported without a round trip time.
+    ///
+    /// # Errors
+    /// [`SendError`] when the payload is longer than 125 bytes, the connection is not open, or too much output waits.
+    pub fn ping(&mut self, now: Instant, payload: &[u8]) -> Result<(), SendError> {
+        self.send_control(now, Opcode::Ping, payload)
+    }
+
+    /// Queues a pong that nobody asked for; pings are answered without it. RFC 6455 section 5.5.3.
+    ///
+    /// # Errors
+    /// As [`ping`](Self::ping).
+    pub fn pong(&mut self, now: Instant, payload: &[u8]) -> Result<(), SendError> {
+        self.send_control(now, Opcode::Pong, payload)
+    }
+
+    fn send_fragment(
+        &mut self,
+        now: Instant,
+        kind: MessageKind,
+        payload: &[u8],
+        position: FragmentPosition,
+    ) -> Result<(), SendError> {
+        self.check_room()?;
+        let opcode = match (self.sending, kind) {
+            (Some(message), _) if message == kind => Opcode::Continuation,
+            (Some(message), given) => return Err(SendError::FragmentKind { message, given }),
+            (None, MessageKind::Text) => Opcode::Text,
+            (None, MessageKind::Binary) => Opcode::Binary,
+        };
+        let last = position == FragmentPosition::Last;
+        self.queue_frame(now, last, opcode, payload);
+        self.sending = if last { None } else { Some(kind) };
+        Ok(())
+    }
+
+    fn send_control(&mut self, now: Instant, opcode: Opcode, payload: &[u8]) -> Result<(), SendError> {
+        if payload.len() > CONTROL_PAYLOAD_LEN_MAX {
+            return Err(SendError::ControlTooLong(payload.len()));
+        }
+        self.check_room()?;
+        self.queue_frame(now, true, opcode, payload);
+        Ok(())
+    }
+
+    #[inline]
+    fn check_whole_message(&self) -> Result<(), SendError> {
+        self.check_room()?;
+        match self.sending {
+            None => Ok(()),
+            Some(_) => Err(SendError::MessageUnfinished),
+        }
+    }
+
+    #[inline]
+    fn check_room(&self) -> Result<(), SendError> {
+        if !matches!(self.state, State::Open) {
+            return Err(SendError::NotOpen(self.state()));
+        }
+        if self.receiving.stream == Stream::Failed {
+            return Err(SendError::NotOpen(ReadyState::Closing));
+        }
+        let high_water_mark = self.config.high_water_mark;
+        let buffered = self.send_buf.len();
+        if buffered > high_water_mark.saturating_add(CONTROL_ROOM) {
+            return Err(SendError::AboveHighWaterMark { buffered, high_water_mark });
+        }
+        Ok(())
+    }
+
+    /// Answers a ping while there is someone to answer. RFC 6455 section 5.5.2.
+    pub(super) fn answer_ping(&mut self, now: Instant, payload: &[u8]) {
+        if matches!(self.state, State::Open) && self.receiving.stream != Stream::Failed {
+            self.queue_frame(now, true, Opcode::Pong, payload);
+            self.receiving.unsent_pongs += 1;
+        }
+    }
+
+    /// Queues the heartbeat's ping, unless so much waits that it would not leave soon anyway.
+    pub(super) fn queue_heartbeat(&mut self, now: Instant) {
+        if !self.is_paused() {
+            let payload: [u8; 8] = self.keystream.take();
+            self.queue_frame(now, true, Opcode::Ping, &payload);
+            self.timers.pinged(now, payload, &self.config);
+        }
+    }
+
+    /// Queues a Close frame, whatever else waits; `None` for one without a code.
+    pub(super) fn queue_close(&mut self, now: Instant, payload: Option<ClosePayload<'_>>) {
+        let mut bytes = [0; CONTROL_PAYLOAD_LEN_MAX];
+        let len = payload.map_or(0, |payload| payload.encode(&mut bytes));
+        self.queue_frame(now, true, Opcode::Close, &bytes[..len]);
+    }
+
+    /// Queues bytes that are no frame: the handshake's.
+    pub(super) fn queue_raw(&mut self, now: Instant, bytes: &[u8]) {
+        self.timers.output_queued(now, self.send_buf.is_empty());
+        self.send_buf.push(&[], bytes);
+    }
+
+    #[inline]
+    fn queue_frame(&mut self, now: Instant, fin: bool, opcode: Opcode, payload: &[u8]) {
+        let masking_key = match self.role {
+            Role::Client => Some(self.keystream.take()),
+            Role::Server => None,
+        };
+        let header = Header { fin, rsv: Rsv::NONE, opcode, masking_key, payload_len: payload.len() as u64 };
+        let mut bytes = [0; HEADER_LEN_MAX];
+        let len = header.encode(&mut bytes);
+        self.timers.output_queued(now, self.send_buf.is_empty());
+        let payload = self.send_buf.push(&bytes[..len], payload);
+        if let Some(key) = masking_key {
+            apply_mask(payload, key, 0);
+        }
+    }
+
+    fn queue_shared_frame(&mut self, now: Instant, opcode: Opcode, payload: &Bytes) {
+        if self.role == Role::Client || payload.len() < SHARED_PAYLOAD_LEN_MIN {
+            return self.queue_frame(now, true, opcode, payload);
+        }
+        let header = Header { fin: true, rsv: Rsv::NONE, opcode, masking_key: None, payload_len: payload.len() as u64 };
+        let mut bytes = [0; HEADER_LEN_MAX];
+        let len = header.encode(&mut bytes);
+        self.timers.output_queued(now, self.send_buf.is_empty());
+        self.send_buf.push(&bytes[..len], &[]);
+        self.send_buf.push_shared(payload.clone());
+    }
+}
+
+/// How far above the high-water mark output may be and a send is still taken, in bytes.
+///
+/// The answer to a ping (at most 131 bytes) and a heartbeat (14) may lift it above the mark between an event and the application's
+/// answer to that event, which then still finds room.
+pub const CONTROL_ROOM: usize = 256;
+
+/// A shared payload of at least this many bytes is queued without a copy.
+///
+/// Below, one more slice in a vectored write costs more than copying does.
+pub const SHARED_PAYLOAD_LEN_MIN: usize = 4096;

@@ -1,0 +1,39 @@
+//! Runs the bodies of the fuzz targets over their committed corpora.
+
+use std::path::Path;
+
+use crate::{connection, frame, handshake};
+
+type Body = fn(&[u8]);
+
+/// The targets of `fuzz/`, by name.
+const TARGETS: [(&str, Body); 7] = [
+    ("header", frame::fuzz::header),
+    ("text", frame::fuzz::text),
+    ("open", connection::fuzz::open),
+    ("request", connection::fuzz::request),
+    ("response", connection::fuzz::response),
+    ("negotiation", handshake::fuzz::negotiation),
+    ("url", handshake::fuzz::url),
+];
+
+#[test]
+fn every_seed_of_every_fuzz_target_holds() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    for (name, body) in TARGETS {
+        let mut seeds = 0;
+        for seed in std::fs::read_dir(fuzz.join("corpus").join(name)).expect("each target has a corpus") {
+            let path = seed.expect("the corpus can be listed").path();
+            println!("{}", path.display());
+            let bytes = std::fs::read(&path).expect("a seed can be read");
+            body(&bytes);
+            // Its beginnings are what a peer that breaks off leaves.
+            for end in 0..bytes.len().min(200) {
+                body(&bytes[..end]);
+            }
+            seeds += 1;
+        }
+        assert!(seeds > 0, "no seed for {name}");
+        assert!(fuzz.join("fuzz_targets").join(name).with_extension("rs").exists(), "no target {name}");
+    }
+}
