@@ -14,8 +14,7 @@ pub(crate) struct SendBuf {
     packed: Vec<u8>,
     /// How much of `packed` has been written.
     written: usize,
-    /// Nearly always empty, hence one word.
-    shared: Option<Box<VecDeque<Shared>>>,
+    shared: VecDeque<Shared>,
     len: usize,
     /// How often in a row all was written with most of the capacity unused.
     roomy_rounds: u8,
@@ -59,13 +58,13 @@ impl SendBuf {
             return;
         }
         self.len += payload.len();
-        self.shared.get_or_insert_default().push_back(Shared { at: self.packed.len(), payload });
+        self.shared.push_back(Shared { at: self.packed.len(), payload });
     }
 
     /// The first stretch of contiguous bytes; empty only when nothing waits.
     #[inline]
     pub(crate) fn front(&self) -> &[u8] {
-        match self.shared.as_ref().and_then(|shared| shared.front()) {
+        match self.shared.front() {
             None => &self.packed[self.written..],
             Some(shared) if shared.at == self.written => &shared.payload,
             Some(shared) => &self.packed[self.written..shared.at],
@@ -83,7 +82,7 @@ impl SendBuf {
             _ => {}
         };
         let mut from = self.written;
-        for shared in self.shared.iter().flat_map(|shared| shared.iter()) {
+        for shared in &self.shared {
             fill(&self.packed[from..shared.at]);
             fill(&shared.payload);
             from = shared.at;
@@ -97,11 +96,7 @@ impl SendBuf {
     pub(crate) fn advance(&mut self, n: usize) {
         let mut n = n.min(self.len);
         self.len -= n;
-        while let Some(queue) = &mut self.shared {
-            let Some(front) = queue.front_mut() else {
-                self.shared = None;
-                break;
-            };
+        while let Some(front) = self.shared.front_mut() {
             let packed = n.min(front.at - self.written);
             self.written += packed;
             n -= packed;
@@ -110,7 +105,7 @@ impl SendBuf {
                 return;
             }
             n -= front.payload.len();
-            queue.pop_front();
+            self.shared.pop_front();
         }
         self.written += n;
         if self.written == self.packed.len() {
@@ -150,7 +145,7 @@ impl SendBuf {
         if self.written >= self.packed.len() / 2 {
             // Moves no more than was written since the last move.
             self.packed.drain(..self.written);
-            for shared in self.shared.iter_mut().flat_map(|shared| shared.iter_mut()) {
+            for shared in &mut self.shared {
                 shared.at -= self.written;
             }
             self.written = 0;
