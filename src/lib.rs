@@ -71,6 +71,7 @@
 //! | [`connection`] | [`Connection`], its events, limits and deadlines |
 //! | [`handshake`] | the HTTP/1.1 upgrade as pure functions, for servers that do it themselves |
 //! | [`frame`] | headers, masks, close codes and UTF-8 as pure functions, for proxies and analysers |
+//! | [`proxy`] | the way through an HTTP or SOCKS5 proxy, ahead of the handshake |
 //! | [`buffer`] | [`RecvBuf`] |
 
 pub mod buffer;
@@ -80,6 +81,7 @@ mod corpus;
 pub mod frame;
 pub mod handshake;
 mod message;
+pub mod proxy;
 
 pub use buffer::RecvBuf;
 pub use connection::{

@@ -46,6 +46,8 @@ pub struct RecvBuf {
     end: usize,
     /// What the last event lends; empty from the next change on.
     lent: Range<usize>,
+    /// Of the message that the last event lends; `None` when it lends none, or something else.
+    lent_kind: Option<MessageKind>,
     /// How large the allocation under `storage` was made, of which `storage` may only be the rest.
     allocated: usize,
     read_size: usize,
@@ -68,6 +70,7 @@ impl RecvBuf {
             read: 0,
             end: 0,
             lent: 0..0,
+            lent_kind: None,
             allocated: 0,
             read_size: read_size.max(64),
             roomy_rounds: 0,
@@ -79,7 +82,7 @@ impl RecvBuf {
     /// Follow it with [`advance_received`](Self::advance_received). Payloads lent before are gone.
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        self.lent = 0..0;
+        self.forget_lent();
         if self.start == self.end {
             self.restart();
         }
@@ -98,7 +101,7 @@ impl RecvBuf {
 
     /// Appends bytes that somebody else has read: the first frames behind an HTTP head, or a test's.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
-        self.lent = 0..0;
+        self.forget_lent();
         if self.start == self.end {
             self.restart();
         }
@@ -120,7 +123,7 @@ impl RecvBuf {
     /// For a caller who takes over after the connection; one that is still open would lose its place in the stream.
     #[inline]
     pub fn consume_unread(&mut self, len: usize) {
-        self.lent = 0..0;
+        self.forget_lent();
         self.skip(len);
     }
 
@@ -145,6 +148,7 @@ impl RecvBuf {
     /// ```
     pub fn take_payload(&mut self) -> Bytes {
         let lent = std::mem::take(&mut self.lent);
+        self.lent_kind = None;
         let small = lent.len() < self.allocated / PIN_FACTOR_MAX;
         // A control frame is lent from behind the message under way, which then has to stay where it is.
         if small || lent.end > self.start {
@@ -159,9 +163,10 @@ impl RecvBuf {
         payload.freeze()
     }
 
-    /// Takes the message that the last event lent, as [`take_payload`](Self::take_payload) does; `None` when it is to be text
-    /// but what was lent is not.
-    pub fn take_message(&mut self, kind: MessageKind) -> Option<Message> {
+    /// Takes the message that the last event lent, as [`take_payload`](Self::take_payload) does; `None` when it lent no whole message, or when
+    /// it has been taken.
+    pub fn take_message(&mut self) -> Option<Message> {
+        let kind = self.lent_kind.take()?;
         let payload = self.take_payload();
         match kind {
             MessageKind::Binary => Some(Message::Binary(payload)),
@@ -185,9 +190,26 @@ impl RecvBuf {
         self.storage.len()
     }
 
+    /// Takes over what is left in `other`, which is empty then. What was left here is dropped.
+    ///
+    /// So one buffer may read for many connections: each keeps what it is in the middle of in a small one of its own, made small by
+    /// [`release`](Self::release).
+    pub fn take_over(&mut self, other: &mut Self) {
+        self.forget_lent();
+        other.forget_lent();
+        (self.start, self.joined, self.read, self.end) = (0, 0, 0, 0);
+        let left = other.end - other.start;
+        if self.storage.len() < left {
+            self.make_room(left);
+        }
+        self.storage[..left].copy_from_slice(&other.storage[other.start..other.end]);
+        (self.joined, self.read, self.end) = (other.joined - other.start, other.read - other.start, left);
+        (other.start, other.joined, other.read, other.end) = (0, 0, 0, 0);
+    }
+
     /// Gives the allocation back, or as much of it as nothing is left in. For a connection that goes idle.
     pub fn release(&mut self) {
-        self.lent = 0..0;
+        self.forget_lent();
         if self.is_empty() {
             self.reallocate(0);
         } else if self.len() <= self.storage.len() / 2 {
@@ -216,6 +238,7 @@ impl RecvBuf {
         self.read = lent.end;
         self.close_gap_when_no_message();
         self.lent = lent.clone();
+        self.lent_kind = None;
         &mut self.storage[lent]
     }
 
@@ -247,14 +270,27 @@ impl RecvBuf {
     pub(crate) fn lend_message(&mut self, keep: usize) {
         let until = self.joined - keep.min(self.joined_len());
         self.lent = self.start..until;
+        self.lent_kind = None;
         self.start = until;
         self.close_gap_when_no_message();
+    }
+
+    /// Remembers that what is lent is a whole message, for [`take_message`](Self::take_message).
+    #[inline]
+    pub(crate) fn mark_lent_message(&mut self, kind: MessageKind) {
+        self.lent_kind = Some(kind);
     }
 
     /// What [`lend_unread`](Self::lend_unread) or [`lend_message`](Self::lend_message) lent.
     #[inline]
     pub(crate) fn lent(&self) -> &[u8] {
         &self.storage[self.lent.clone()]
+    }
+
+    #[inline]
+    fn forget_lent(&mut self) {
+        self.lent = 0..0;
+        self.lent_kind = None;
     }
 
     #[inline]
@@ -421,6 +457,24 @@ mod tests {
             assert_eq!(taken.as_ptr() == before, len >= 1024, "{len} bytes");
             assert_eq!(buf.unread().len(), n - len);
         }
+    }
+
+    #[test]
+    fn one_buffer_reads_for_many() {
+        let mut own = filled(b"..abc.def");
+        own.skip(2);
+        own.join(3);
+        own.skip(1);
+        own.release();
+        let mut shared = filled(b"old");
+        shared.take_over(&mut own);
+        assert!(own.is_empty());
+        own.release();
+        assert_eq!(own.capacity(), 0);
+        shared.extend_from_slice(b"ghi");
+        shared.join(6);
+        shared.lend_message(0);
+        assert_eq!(shared.lent(), b"abcdefghi");
     }
 
     #[derive(Clone, Debug)]

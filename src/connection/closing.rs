@@ -38,8 +38,9 @@ pub(super) enum Teardown {
 impl Connection {
     /// Begins the closing handshake: queues a Close frame; messages may still arrive until the peer's comes. RFC 6455 section 7.1.2.
     ///
-    /// With [`CloseCode::NO_STATUS_RECEIVED`] the frame has no code. Before the connection is open, the transport is dropped instead; when it
-    /// is closing already, nothing happens: the first code stands.
+    /// What is queued leaves first, and has until the close deadline for it. With [`CloseCode::NO_STATUS_RECEIVED`] the frame has no code. A
+    /// server with a request to answer answers 503; otherwise, before the connection is open, the transport is dropped. When the connection is
+    /// closing already, nothing happens: the first code stands.
     ///
     /// # Errors
     /// [`SendError::CloseCode`] for a code that may not be sent, [`SendError::CloseReasonTooLong`] for more than 123 bytes.
@@ -53,7 +54,7 @@ impl Connection {
             return Err(SendError::CloseReasonTooLong { len: reason.len(), max });
         }
         match self.state {
-            State::Opening(_) => self.abort(),
+            State::Opening(_) => self.close_opening(now),
             State::Open if self.receiving.stream == Stream::Failed => {}
             State::Open => {
                 self.queue_close(now, payload);
@@ -91,7 +92,10 @@ impl Connection {
     /// The last event, once.
     pub(super) fn take_report(&mut self) -> Option<Event<'static>> {
         match &mut self.state {
-            State::Closed { report, .. } => report.take().map(|closed| Event::Closed(*closed)),
+            State::Closed { report, reported: reported @ false, .. } => {
+                *reported = true;
+                Some(Event::Closed(Closed::clone(report)))
+            }
             _ => None,
         }
     }
@@ -106,15 +110,16 @@ impl Connection {
             payload.map_or((CloseCode::NO_STATUS_RECEIVED, ""), |payload| (payload.code, payload.reason));
         let mut closed = match self.begun() {
             Some(closed) => closed,
+            None if self.receiving.stream == Stream::Failed => {
+                Closed { by: Side::Remote, ..Closed::local(code, reason.to_owned(), CloseCause::TransportFailed) }
+            }
             None => {
                 // "When sending a Close frame in response, the endpoint typically echos the status code it received."
-                if self.receiving.stream != Stream::Failed {
-                    self.queue_close(now, payload.map(|payload| ClosePayload { reason: "", ..payload }));
-                }
+                self.queue_close(now, payload.map(|payload| ClosePayload { reason: "", ..payload }));
                 Closed { by: Side::Remote, ..Closed::local(code, reason.to_owned(), CloseCause::CloseFrame) }
             }
         };
-        closed.clean = self.receiving.stream != Stream::Failed;
+        closed.clean = closed.cause == CloseCause::CloseFrame;
         // "The underlying TCP connection, in most normal cases, SHOULD be closed first by the server."
         let teardown = match self.role {
             Role::Server => Teardown::Shutdown,
@@ -176,7 +181,8 @@ impl Connection {
             return;
         };
         let over = self.receiving.stream != Stream::Open || ending.teardown == Teardown::Drop;
-        if over && self.send_buf.is_empty() {
+        let written = self.send_buf.is_empty() || self.receiving.stream == Stream::Failed;
+        if over && written {
             let closed = ending.closed.clone();
             self.finish(closed);
         }
@@ -184,8 +190,13 @@ impl Connection {
 
     /// The transport takes nothing any more, and what waits is lost.
     pub(super) fn lose_output(&mut self) {
-        if let (State::Draining(ending), false) = (&mut self.state, self.send_buf.is_empty()) {
+        if let (State::CloseSent(ending) | State::Draining(ending), false) = (&mut self.state, self.send_buf.is_empty())
+        {
+            // Our Close frame is lost.
             ending.closed.clean = false;
+            if ending.closed.cause == CloseCause::CloseFrame {
+                ending.closed.cause = CloseCause::TransportFailed;
+            }
         }
         self.send_buf.clear();
         self.timers.output_lost();
@@ -209,7 +220,7 @@ impl Connection {
             return;
         }
         closed.clean &= self.send_buf.is_empty();
-        self.state = State::Closed { report: Some(Box::new(closed)), dropped: false };
+        self.state = State::Closed { report: Box::new(closed), reported: false, dropped: false };
         self.send_buf.clear();
         self.keystream.release();
         self.timers.output_lost();

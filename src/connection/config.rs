@@ -30,12 +30,12 @@ pub struct Config {
     /// announces it.
     ///
     /// 16 MiB: more than any interactive message needs, little enough for a thousand of them at once. A caller who takes
-    /// messages in pieces may raise it without needing more memory.
+    /// messages in pieces may raise it without needing more memory, together with `frame_len_max`, `fragments_max` and `message_timeout`.
     pub message_len_max: u64,
 
-    /// The most frames that one message may come in, empty ones counted; more close with 1008.
+    /// The most frames that one message may come in, empty ones counted; more close with 1008. `u32::MAX` is no limit.
     ///
-    /// 65,536: a message of 4 MiB in pieces of 64 bytes passes, and work without progress ends.
+    /// 131,072: a message of 8 MiB in pieces of 64 bytes passes, and work without progress ends within milliseconds.
     pub fragments_max: u32,
 
     /// The kinds of message that are received; the other one closes with 1003.
@@ -58,13 +58,14 @@ pub struct Config {
     /// 4 KiB: an error message, not a page.
     pub refusal_body_len_max: usize,
 
-    /// Unsent output above which nothing more is decoded, and sends are refused; in bytes.
+    /// Unsent output above which nothing more is decoded, in bytes; sends are refused above it plus
+    /// [`CONTROL_ROOM`](crate::connection::CONTROL_ROOM).
     ///
-    /// A send below the mark is taken whole, however long, so what waits is at most the mark, the last message, and
-    /// [`CONTROL_ROOM`](crate::connection::CONTROL_ROOM). 64 KiB: what one write hands to a socket; more would only wait here instead of there.
+    /// Below that a send is taken whole, however long, so what waits is at most the mark, that room, and the last message. 64 KiB: what one
+    /// write hands to a socket; more would only wait here instead of there.
     pub high_water_mark: usize,
 
-    /// The most pings that are answered before the transport has taken any of the answers; then decoding pauses.
+    /// The most pings that are answered before the transport has taken any of the answers, at least one; then decoding pauses.
     ///
     /// 128: nobody who reads the answers comes near; who does not read them costs at most 128 × 131 bytes.
     pub unsent_pongs_max: u32,
@@ -99,14 +100,15 @@ pub struct Config {
     /// 30 s: a peer that reads, however slowly, takes some bytes in that time.
     pub write_timeout: Option<Duration>,
 
-    /// From the first byte of a message to the last, or of a lone control frame; then it closes with 1008.
+    /// From the first byte of a message to the last, or of a lone control frame; then it closes with 1008. Starts anew when decoding had
+    /// to wait for output to be written.
     ///
     /// 120 s: what the longest message takes at about 1 Mbit/s. A caller who takes endless messages in pieces sets `None`.
     pub message_timeout: Option<Duration>,
 
-    /// From the start of the closing handshake, or from a fault, to the end of the transport.
+    /// From the start of the closing handshake, or from a fault, to the end of the transport. What is queued has this long to leave, too.
     ///
-    /// 5 s: a few round trips; who takes longer learns nothing by it.
+    /// 10 s: a few round trips, and what output up to the high-water mark takes at 64 kbit/s.
     pub close_timeout: Option<Duration>,
 }
 
@@ -115,7 +117,7 @@ impl Default for Config {
         Self {
             frame_len_max: 16 * 1024 * 1024,
             message_len_max: 16 * 1024 * 1024,
-            fragments_max: 65_536,
+            fragments_max: 131_072,
             accepts: Accepts::TextAndBinary,
             head_len_max: 16 * 1024,
             headers_max: 100,
@@ -129,7 +131,7 @@ impl Default for Config {
             idle_timeout: None,
             write_timeout: Some(Duration::from_secs(30)),
             message_timeout: Some(Duration::from_secs(120)),
-            close_timeout: Some(Duration::from_secs(5)),
+            close_timeout: Some(Duration::from_secs(10)),
         }
     }
 }

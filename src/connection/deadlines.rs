@@ -10,8 +10,11 @@
 //! | write | the first byte that waits | any progress | drop |
 //! | close | the start of the closing handshake | nothing | drop |
 //!
-//! While output above the high-water mark keeps the connection from reading, the ping, pong and idle deadlines rest: the peer cannot
-//! prove that it is alive. The write deadline runs instead, and progress counts as a sign of life.
+//! While output above the high-water mark keeps the connection from reading, the ping, pong, idle and message deadlines rest: the peer
+//! cannot prove that it is alive. The write deadline runs instead, and progress counts as a sign of life.
+//!
+//! The pong, idle and message deadlines are judged by the next poll for events, once it has found nothing that meets them: so what
+//! arrived before the deadline counts, and is delivered, however late the caller comes to decode it.
 
 use std::time::{Duration, Instant};
 
@@ -32,6 +35,8 @@ pub(super) struct Timers {
     /// Since when output waits without progress.
     stalled_since: Option<Instant>,
     rtt: Option<Duration>,
+    /// The pong, idle or message deadline that has passed, unless what is not decoded yet meets it.
+    passed: Option<Deadline>,
 }
 
 struct Ping {
@@ -62,16 +67,13 @@ impl Connection {
         };
         match &self.state {
             State::Opening(opening) => consider(opening.deadline, Deadline::Handshake),
+            State::Open if self.is_paused() => {}
             State::Open => {
-                consider(
-                    timers.message_since.and_then(|since| after(since, config.message_timeout)),
-                    Deadline::Message,
-                );
-                if !self.is_paused() {
-                    consider(timers.pong_due, Deadline::Pong);
-                    consider(timers.received_at.and_then(|at| after(at, config.idle_timeout)), Deadline::Idle);
-                    consider(timers.next_ping, Deadline::Ping);
-                }
+                let message = timers.message_since.and_then(|since| after(since, config.message_timeout));
+                consider(message, Deadline::Message);
+                consider(timers.pong_due, Deadline::Pong);
+                consider(timers.received_at.and_then(|at| after(at, config.idle_timeout)), Deadline::Idle);
+                consider(timers.next_ping, Deadline::Ping);
             }
             State::CloseSent(ending) | State::Draining(ending) => consider(ending.deadline, Deadline::Close),
             State::Closed { .. } => return None,
@@ -79,32 +81,36 @@ impl Connection {
         earliest
     }
 
-    /// Does what is due at `now`. The next deadline lies after `now` then.
+    /// Does what is due at `now`. The next deadline lies after `now` then. Poll for events afterwards.
     ///
-    /// Read first: a byte that arrived in time counts only when [`poll_event`](Self::poll_event) has seen it.
+    /// Bytes that the transport still holds do not count: read what there is first.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((at, deadline)) = self.next_deadline()
             && at <= now
         {
-            let cause = CloseCause::Deadline(deadline);
             match deadline {
                 Deadline::Ping => {
                     self.timers.next_ping = after(now, self.config.ping_interval);
                     self.queue_heartbeat(now);
                 }
                 Deadline::Handshake => self.give_up_handshake(now),
-                Deadline::Pong => {
-                    self.fail_with(now, CloseCode::GOING_AWAY, deadline.to_string(), cause, Teardown::Drop);
-                }
-                Deadline::Idle => {
-                    self.fail_with(now, CloseCode::GOING_AWAY, deadline.to_string(), cause, Teardown::Shutdown);
-                }
-                Deadline::Message => {
-                    self.fail_with(now, CloseCode::POLICY_VIOLATION, deadline.to_string(), cause, Teardown::Shutdown);
-                }
-                Deadline::Write | Deadline::Close => self.cut_short(cause),
+                Deadline::Pong | Deadline::Idle | Deadline::Message => self.timers.pass(deadline),
+                Deadline::Write | Deadline::Close => self.cut_short(CloseCause::Deadline(deadline)),
             }
         }
+    }
+
+    /// Nothing is left to decode that would meet a deadline that has passed.
+    pub(super) fn end_when_due(&mut self, now: Instant) {
+        let Some(deadline) = self.timers.passed.take() else {
+            return;
+        };
+        let (code, teardown) = match deadline {
+            Deadline::Message => (CloseCode::POLICY_VIOLATION, Teardown::Shutdown),
+            Deadline::Idle => (CloseCode::GOING_AWAY, Teardown::Shutdown),
+            _ => (CloseCode::GOING_AWAY, Teardown::Drop),
+        };
+        self.fail_with(now, code, deadline.to_string(), CloseCause::Deadline(deadline), teardown);
     }
 }
 
@@ -118,13 +124,30 @@ impl Timers {
     pub(super) fn sign_of_life(&mut self, now: Instant) {
         self.received_at = Some(now);
         self.pong_due = None;
+        self.passed = self.passed.filter(|deadline| *deadline == Deadline::Message);
+    }
+
+    /// Output was written that decoding has waited for.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.sign_of_life(now);
+        self.message_since = self.message_since.map(|_| now);
+    }
+
+    /// A deadline that is judged later has passed; it is not due again.
+    fn pass(&mut self, deadline: Deadline) {
+        self.passed = self.passed.or(Some(deadline));
+        match deadline {
+            Deadline::Pong => self.pong_due = None,
+            Deadline::Idle => self.received_at = None,
+            _ => self.message_since = None,
+        }
     }
 
     /// Nothing more can be decoded: does a message wait for its rest?
     #[inline]
     pub(super) fn message(&mut self, now: Instant, mid_message: bool) {
         if !mid_message {
-            self.message_since = None;
+            self.message_done();
         } else if self.message_since.is_none() {
             self.message_since = Some(now);
         }
@@ -133,6 +156,7 @@ impl Timers {
     #[inline]
     pub(super) fn message_done(&mut self) {
         self.message_since = None;
+        self.passed = self.passed.filter(|deadline| *deadline != Deadline::Message);
     }
 
     #[inline]

@@ -79,7 +79,8 @@ pub enum SendError {
     /// The connection is not open yet, or not any more.
     #[error("connection is {0}")]
     NotOpen(ReadyState),
-    /// More output waits than [`Config::high_water_mark`](super::Config::high_water_mark) allows: write some, then try again.
+    /// More output waits than [`Config::high_water_mark`](super::Config::high_water_mark) plus [`CONTROL_ROOM`](super::CONTROL_ROOM): write some,
+    /// then try again.
     #[error("{buffered} bytes wait to be written, above the high-water mark of {high_water_mark}")]
     AboveHighWaterMark {
         /// What waits.

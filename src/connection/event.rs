@@ -8,7 +8,7 @@ use crate::frame::CloseCode;
 use crate::handshake::{Refusal, RequestFault, RequestHead, ResponseFault, ResponseHead};
 
 /// Something that happened, in the order in which it did. Payloads are lent from the [`RecvBuf`](crate::RecvBuf) that was polled.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'b> {
     /// A client asks to connect: answer with [`accept`](super::Connection::accept) or [`reject`](super::Connection::reject),
@@ -47,14 +47,17 @@ pub enum Event<'b> {
         /// How long after the heartbeat's ping it came; `None` when it answers no such ping.
         rtt: Option<Duration>,
     },
-    /// The peer closes. Its Close is answered already; nothing can be sent any more, and [`Closed`](Self::Closed) follows.
+    /// The peer's Close frame: it closes, which is answered already, or it answers our own. Nothing can be sent any more, and
+    /// [`Closed`](Self::Closed) follows when the transport has ended.
     CloseReceived {
         /// The peer's code, [`CloseCode::NO_STATUS_RECEIVED`] when it gave none.
         code: CloseCode,
         /// The peer's words.
         reason: &'b str,
     },
-    /// The end: the last event, and there is exactly one.
+    /// The end: the last event, and there is exactly one. After a fault or a deadline it comes when the Close frame is written and the peer has
+    /// ended its direction of the transport, by the close deadline at the latest; meanwhile
+    /// [`state`](super::Connection::state) is [`ReadyState::Closing`](super::ReadyState::Closing).
     Closed(Closed),
 }
 
@@ -62,9 +65,9 @@ pub enum Event<'b> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Who began it.
+    /// Who began it; [`Side::Remote`] for a transport that failed, or ended without a Close frame.
     pub by: Side,
-    /// The code in the Close frame that began it: ours when `by` is [`Side::Local`], the peer's otherwise.
+    /// The code in the Close frame that began it: ours when `by` is [`Side::Local`] (which may not have reached the peer), the peer's otherwise.
     /// [`CloseCode::NO_STATUS_RECEIVED`] when that frame had none, [`CloseCode::ABNORMAL`] when there was no such frame.
     pub code: CloseCode,
     /// The words in that frame.
@@ -111,6 +114,9 @@ pub enum CloseCause {
     /// The transport failed.
     #[error("the transport failed")]
     TransportFailed,
+    /// The caller polled with another [`RecvBuf`](crate::RecvBuf) in the middle of a message: going on would corrupt it.
+    #[error("polled with another receive buffer in the middle of a message")]
+    WrongBuffer,
     /// The client's request was faulty, and was answered so.
     #[error("bad request: {0}")]
     Request(RequestFault),

@@ -13,7 +13,8 @@
 //! 6. Wait until the transport can be read (if [`wants_read`](Connection::wants_read)) or written (if there is output), or for the
 //!    next deadline.
 //!
-//! Any other order of calls is safe too: it may wait longer than it needs to, but it loses nothing and never panics.
+//! A transport that cannot be shut down in one direction needs no half-close: ignore that order, and its failure. Any other order of
+//! calls is safe too: it may wait longer than it needs to, but it loses nothing and never panics.
 //!
 //! # States
 //!
@@ -115,8 +116,9 @@ enum State {
     /// Nothing more is decoded; output is written and the end of the stream awaited.
     Draining(Box<Ending>),
     Closed {
-        /// Taken by the last event.
-        report: Option<Box<Closed>>,
+        report: Box<Closed>,
+        /// Whether the last event was.
+        reported: bool,
         /// Whether the last order was given.
         dropped: bool,
     },
@@ -143,12 +145,19 @@ impl Connection {
 
     /// A connection whose handshake somebody else made: an HTTP server, or one stream of HTTP/2.
     ///
-    /// It is open at once, without an [`Event::Open`]. Bytes that were read behind the handshake go into the buffer by
+    /// It is open at once, without an [`Event::Open`]. **Bytes that were read behind the handshake** go into the buffer by
     /// [`RecvBuf::extend_from_slice`](crate::RecvBuf::extend_from_slice). The functions of [`handshake`](crate::handshake) check the request and make the answer.
     pub fn open(role: Role, config: impl Into<Arc<Config>>, seed: [u8; 32], now: Instant) -> Self {
         let mut connection = Self::new(role, config.into(), seed);
         connection.enter_open(now);
         connection
+    }
+
+    /// Sets what [`subprotocol`](Self::subprotocol) answers, for a connection whose handshake somebody else made.
+    #[must_use]
+    pub fn with_subprotocol(mut self, subprotocol: Option<&str>) -> Self {
+        self.subprotocol = subprotocol.map(Into::into);
+        self
     }
 
     fn new(role: Role, config: Arc<Config>, seed: [u8; 32]) -> Self {
@@ -186,12 +195,20 @@ impl Connection {
         }
     }
 
+    /// How the connection ended, once it has: what [`Event::Closed`] reports, or reported.
+    pub fn closed(&self) -> Option<&Closed> {
+        match &self.state {
+            State::Closed { report, .. } => Some(report),
+            _ => None,
+        }
+    }
+
     /// Its limits and deadlines.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
     }
 
-    /// The subprotocol that the handshake settled on. `None` with [`open`](Self::open), whose caller knows it.
+    /// The subprotocol that the handshake settled on, or that [`with_subprotocol`](Self::with_subprotocol) set.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
     }
@@ -228,7 +245,7 @@ impl Connection {
         }
         if self.is_paused() {
             // Nothing was read meanwhile: that the peer takes something is the sign of life.
-            self.timers.sign_of_life(now);
+            self.timers.resume(now);
         }
         self.send_buf.advance(n);
         self.receiving.unsent_pongs = 0;
@@ -236,7 +253,8 @@ impl Connection {
         self.settle();
     }
 
-    /// Whether what arrives is of use now. False while decoding waits for output to be written, and at the end.
+    /// Whether the transport should be read now. False while decoding waits for output to be written, while a server's application has a
+    /// request to answer (the client may not send anything yet, and nothing would bound it), and at the end.
     ///
     /// Reading on regardless only makes the buffer grow.
     #[inline]
@@ -253,7 +271,8 @@ impl Connection {
     /// Whether output has to be written before anything more is decoded. What is left of a full read stays in the buffer.
     #[inline]
     pub fn is_paused(&self) -> bool {
-        self.send_buf.len() > self.config.high_water_mark || self.receiving.unsent_pongs >= self.config.unsent_pongs_max
+        self.send_buf.len() > self.config.high_water_mark
+            || self.receiving.unsent_pongs >= self.config.unsent_pongs_max.max(1)
     }
 
     /// Gives back the memory that an idle connection can do without. Cheap to call before each wait.

@@ -9,8 +9,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::closing::Teardown;
 use super::deadlines::after;
 use super::receiving::Stream;
@@ -19,8 +17,8 @@ use crate::buffer::RecvBuf;
 use crate::frame::CloseCode;
 use crate::handshake::{
     AcceptKey, Acceptance, BodyFraming, ClientRequest, HeadError, HeadScanner, Refusal, Rejection, RequestFault,
-    RequestHead, ResponseFault, ResponseHead, body_framing, check_response, decode_chunked_prefix, encode_acceptance,
-    encode_key, encode_rejection, offered_subprotocols, parse_request, parse_response,
+    RequestHead, ResponseFault, ResponseHead, body_framing, check_response, encode_acceptance, encode_key,
+    encode_rejection, offered_subprotocols, parse_request, parse_response, refusal_body,
 };
 
 /// A handshake under way.
@@ -172,8 +170,7 @@ impl Connection {
 
     fn read_request<'b>(&mut self, head: &'b [u8]) -> Result<RequestHead<'b>, RequestFault> {
         let head = parse_request(head, self.config.headers_max)?;
-        let accept = head.check()?.accept;
-        self.config.origin.check(&head.headers)?;
+        let accept = head.check(&self.config.origin)?.accept;
         let offered = offered_subprotocols(&head.headers)?.into_iter().map(str::to_owned).collect();
         if let State::Opening(opening) = &mut self.state {
             opening.phase = Phase::Deciding { accept, offered };
@@ -250,34 +247,28 @@ impl Connection {
             return None;
         };
         let (head, rest) = input.unread().split_at_checked(head_len)?;
-        let max = self.config.refusal_body_len_max;
-        let raw = rest.get(..max).unwrap_or(rest);
-        let (body, is_complete) = match framing {
-            BodyFraming::None => (Bytes::new(), true),
-            BodyFraming::Length(len) => {
-                let len = usize::try_from(len).unwrap_or(usize::MAX);
-                (Bytes::copy_from_slice(raw.get(..len).unwrap_or(raw)), raw.len() >= len)
-            }
-            BodyFraming::Chunked => {
-                let prefix = decode_chunked_prefix(raw);
-                (prefix.body.into(), prefix.is_complete)
-            }
-            BodyFraming::UntilEof => {
-                (Bytes::copy_from_slice(raw), rest.len() <= max && self.receiving.stream != Stream::Open)
-            }
-        };
-        if !is_complete && rest.len() < max && !is_due && self.receiving.stream == Stream::Open {
-            return None;
-        }
+        let stream_ended = self.receiving.stream != Stream::Open;
+        let len_max = self.config.refusal_body_len_max;
+        let (body, cut) = refusal_body(framing, rest, stream_ended || is_due, len_max)?;
         let refusal = parse_response(head, self.config.headers_max).map(|head| Refusal {
             status: head.status,
             headers: head.headers.to_owned(),
             body,
-            body_truncated: !is_complete,
+            body_truncated: cut || (framing == BodyFraming::UntilEof && !stream_ended),
         });
         let refusal = refusal.ok()?;
         self.end_opening(Side::Remote, CloseCause::Refused(refusal.status));
         Some(Event::Refused(Box::new(refusal)))
+    }
+
+    /// The application closes before the connection is open.
+    pub(super) fn close_opening(&mut self, now: Instant) {
+        match (&self.state, Rejection::new(503)) {
+            (State::Opening(opening), Ok(rejection)) if matches!(opening.phase, Phase::Deciding { .. }) => {
+                self.answer_and_drain(now, &rejection, CloseCause::Refused(rejection.status()));
+            }
+            _ => self.abort(),
+        }
     }
 
     fn answer_and_drain(&mut self, now: Instant, rejection: &Rejection, cause: CloseCause) {

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::closing::Teardown;
 use super::{Accepts, CloseCause, Config, Connection, Event, ProtocolError, Role, State};
 use crate::buffer::RecvBuf;
-use crate::frame::{ClosePayload, Header, Opcode, Utf8Error, Utf8Validator, apply_mask, from_utf8};
+use crate::frame::{CloseCode, ClosePayload, Header, Opcode, Utf8Error, Utf8Validator, apply_mask, from_utf8};
 use crate::message::MessageKind;
 
 /// Where in the peer's stream of frames we are. Payloads are in the caller's [`RecvBuf`].
@@ -16,6 +17,8 @@ pub(super) struct Receiving {
     message_len: u64,
     /// How many unread bytes the last poll left, so that the next one sees whether any came.
     unread_len: usize,
+    /// How many bytes of the message under way the last poll left, to tell the buffer from another one.
+    joined_len: usize,
     /// How many frames the message under way has so far.
     fragments: u32,
     /// Pings answered since the transport last took anything.
@@ -48,6 +51,8 @@ pub(super) enum Stream {
 enum Delivery {
     Whole,
     Pieces,
+    /// Not at all: messages stay where they are, and what is behind them.
+    Withheld,
 }
 
 /// One step in the stream of frames. What it is about has been lent by the buffer.
@@ -62,6 +67,8 @@ enum Step {
         rtt: Option<Duration>,
     },
     Close,
+    /// A message is there, but not asked for.
+    Withheld,
     /// Nothing more to do until something arrives or is written.
     Idle,
 }
@@ -69,7 +76,8 @@ enum Step {
 impl Connection {
     /// The next event, with messages whole; `None` when there is none until something arrives, is written or falls due.
     ///
-    /// Takes what it decodes from `input`, which must be the same for each call, or one that everything left in it was moved to.
+    /// Takes what it decodes from `input`, which must be the same for each call, or one that everything left in it was moved to
+    /// ([`RecvBuf::take_over`]); another one ends the connection ([`CloseCause::WrongBuffer`]).
     #[inline]
     pub fn poll_event<'b>(&mut self, now: Instant, input: &'b mut RecvBuf) -> Option<Event<'b>> {
         self.poll(now, input, Delivery::Whole)
@@ -77,13 +85,23 @@ impl Connection {
 
     /// Like [`poll_event`](Self::poll_event), but with messages in pieces as they arrive, for messages too large to hold.
     ///
-    /// The same rules and limits hold, and text is checked as far as it is delivered. A message that this method has begun
-    /// ends as a piece even when `poll_event` goes on with it.
+    /// The same rules and limits hold, and text is checked as far as it is delivered. To take messages of any length, raise
+    /// [`Config::message_len_max`], [`Config::frame_len_max`], [`Config::fragments_max`] and [`Config::message_timeout`]. A message that
+    /// this method has begun ends as a piece even when `poll_event` goes on with it.
     pub fn poll_event_in_pieces<'b>(&mut self, now: Instant, input: &'b mut RecvBuf) -> Option<Event<'b>> {
         self.poll(now, input, Delivery::Pieces)
     }
 
-    /// The peer's direction of the transport is at its end. Poll for events then: what arrived before may hold some.
+    /// Like [`poll_event`](Self::poll_event), but takes no message: `None` as soon as the next thing in the stream is one, or a piece of one.
+    ///
+    /// For an adapter whose application does not receive at the moment: control frames are answered, and messages wait. While one
+    /// does, the pong, idle and message deadlines start anew with each call: what would meet them may be stuck behind it.
+    pub fn poll_control_event<'b>(&mut self, now: Instant, input: &'b mut RecvBuf) -> Option<Event<'b>> {
+        self.poll(now, input, Delivery::Withheld)
+    }
+
+    /// The peer's direction of the transport is at its end. Poll for events then: what arrived before may hold some, and only when that is
+    /// done does the connection take notice of the end. A second call changes nothing.
     pub fn handle_eof(&mut self) {
         if self.receiving.stream == Stream::Open {
             self.receiving.stream = Stream::Ended;
@@ -91,7 +109,8 @@ impl Connection {
         self.settle();
     }
 
-    /// The transport failed: nothing can be read or written any more. Poll for events then: what arrived before may hold some.
+    /// The transport failed: nothing can be read or written any more. Poll for events then: what arrived before may hold some, and only
+    /// when that is done does the connection end. A second call changes nothing.
     pub fn handle_transport_error(&mut self) {
         self.receiving.stream = Stream::Failed;
         self.receiving.unsent_pongs = 0;
@@ -108,18 +127,34 @@ impl Connection {
             }
             State::Closed { .. } => return self.take_report(),
         }
-        if input.unread().len() != self.receiving.unread_len {
+        let unread_len = input.unread().len();
+        if unread_len < self.receiving.unread_len || input.joined_len() != self.receiving.joined_len {
+            let cause = CloseCause::WrongBuffer;
+            self.fail_with(now, CloseCode::INTERNAL_ERROR, cause.to_string(), cause, Teardown::Shutdown);
+            return self.take_report();
+        }
+        if unread_len > self.receiving.unread_len {
             self.timers.sign_of_life(now);
         }
         let step = self.step(now, input, delivery);
         self.receiving.unread_len = input.unread().len();
+        self.receiving.joined_len = input.joined_len();
+        if let Ok(Step::Message(kind)) = step {
+            input.mark_lent_message(kind);
+        }
         let lent = input.lent();
         let error = match step {
             Ok(Step::Idle) => {
                 if !self.is_paused() {
+                    self.end_when_due(now);
                     self.timers.message(now, self.receiving.is_mid_message());
                     self.end_when_stream_ended(now);
                 }
+                return self.take_report();
+            }
+            Ok(Step::Withheld) => {
+                self.timers.sign_of_life(now);
+                self.timers.message_done();
                 return self.take_report();
             }
             Ok(Step::Message(MessageKind::Binary)) => return Some(Event::Binary(lent)),
@@ -152,6 +187,10 @@ impl Connection {
     /// Decodes until something is to be told. Every round takes bytes, or returns.
     #[inline]
     fn step(&mut self, now: Instant, input: &mut RecvBuf, delivery: Delivery) -> Result<Step, ProtocolError> {
+        // Even inside a frame: there has to be room for an answer to the message that it ends.
+        if self.is_paused() {
+            return Ok(Step::Idle);
+        }
         loop {
             let receiving = &mut self.receiving;
             if let (Some(kind), Delivery::Pieces) = (receiving.message, delivery)
@@ -165,14 +204,14 @@ impl Connection {
                 if input.unread().is_empty() {
                     return Ok(Step::Idle);
                 }
+                if delivery == Delivery::Withheld {
+                    return Ok(Step::Withheld);
+                }
                 receiving.join(input)?;
                 if receiving.frame_remaining == 0 && receiving.fin {
                     return self.finish_message(input, delivery);
                 }
                 continue;
-            }
-            if self.is_paused() {
-                return Ok(Step::Idle);
             }
             let Some((header, header_len)) = Header::decode(input.unread())? else {
                 return Ok(Step::Idle);
@@ -189,6 +228,9 @@ impl Connection {
                 return Ok(self.take_control_frame(now, header.opcode, input));
             }
 
+            if delivery == Delivery::Withheld {
+                return Ok(Step::Withheld);
+            }
             self.receiving.count_data_frame(&header, &self.config)?;
             input.skip(header_len);
             let whole = usize::try_from(header.payload_len).ok().filter(|&len| len <= input.unread().len());
@@ -198,9 +240,10 @@ impl Connection {
                 let payload = input.lend_unread(len);
                 apply_mask_of(&header, payload);
                 self.timers.message_done();
-                return Ok(match delivery {
-                    Delivery::Whole => Step::Message(kind),
-                    Delivery::Pieces => Step::Piece { kind, last: true },
+                return Ok(if delivery == Delivery::Pieces {
+                    Step::Piece { kind, last: true }
+                } else {
+                    Step::Message(kind)
                 });
             }
             self.receiving.begin_frame(&header);

@@ -24,7 +24,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`SendError`] when the connection is not open, when a message sent in fragments is unfinished, or when more output waits than the
-    /// high-water mark and [`CONTROL_ROOM`] allow. Below that a message is taken whole, however long; so after each event there is room for an
+    /// high-water mark plus [`CONTROL_ROOM`]. Up to that a message is taken whole, however long; so after each event there is room for one
     /// answer to it.
     #[inline]
     pub fn send_text(&mut self, now: Instant, text: &str) -> Result<(), SendError> {
@@ -66,6 +66,15 @@ impl Connection {
         self.check_whole_message()?;
         self.queue_shared_frame(now, Opcode::Binary, payload);
         Ok(())
+    }
+
+    /// Whether a message would be taken now. What it takes to be so again is written output: ask after
+    /// [`advance_outgoing`](Self::advance_outgoing).
+    ///
+    /// # Errors
+    /// What [`send_text`](Self::send_text) would return.
+    pub fn can_send(&self) -> Result<(), SendError> {
+        self.check_whole_message()
     }
 
     /// Queues a message, as [`send_text_shared`](Self::send_text_shared) and [`send_binary_shared`](Self::send_binary_shared) do.

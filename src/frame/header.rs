@@ -1,5 +1,7 @@
 //! The two to fourteen bytes in front of a payload.
 
+use std::fmt;
+
 use super::Opcode;
 
 /// A frame's header. RFC 6455 section 5.2.
@@ -116,7 +118,7 @@ impl Header {
 }
 
 /// The three reserved bits of a header. RFC 6455 section 5.2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Rsv(u8);
 
 impl Rsv {
@@ -152,6 +154,63 @@ impl Rsv {
     /// The three bits as a number, RSV1 the highest: 0 to 7.
     pub const fn bits(self) -> u8 {
         self.0 >> 4
+    }
+
+    /// The bits of such a number; what is above 7 is ignored.
+    pub const fn from_bits(bits: u8) -> Self {
+        Self((bits << 4) & Self::ALL)
+    }
+}
+
+impl fmt::Debug for Rsv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rsv({:#05b})", self.bits())
+    }
+}
+
+/// Decodes headers that may arrive in pieces, one after the other, and keeps what is there of one.
+///
+/// For a proxy or an analyser, which passes payloads by without holding them:
+///
+/// ```
+/// use sansocket::frame::HeaderDecoder;
+///
+/// let mut decoder = HeaderDecoder::new();
+/// assert_eq!(decoder.feed(b"\x82\x7e\x01"), Ok((3, None)));
+/// let (consumed, header) = decoder.feed(b"\x00 and 256 bytes of payload")?;
+/// assert_eq!((consumed, header.map(|header| header.payload_len)), (1, Some(256)));
+/// # Ok::<(), sansocket::frame::HeaderError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeaderDecoder {
+    begun: [u8; HEADER_LEN_MAX],
+    begun_len: usize,
+}
+
+impl HeaderDecoder {
+    /// Between two frames.
+    pub const fn new() -> Self {
+        Self { begun: [0; HEADER_LEN_MAX], begun_len: 0 }
+    }
+
+    /// Takes bytes from the front of `bytes` until a header is whole; returns how many, and the header.
+    ///
+    /// Without a header, all of `bytes` have been taken. With one, the payload is next: feed the decoder again when it has passed.
+    ///
+    /// # Errors
+    /// As [`Header::decode`]; the decoder is of no further use then.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(usize, Option<Header>), HeaderError> {
+        for (consumed, &byte) in (1..).zip(bytes) {
+            if let Some(place) = self.begun.get_mut(self.begun_len) {
+                *place = byte;
+                self.begun_len += 1;
+            }
+            if let Some((header, _)) = Header::decode(&self.begun[..self.begun_len])? {
+                self.begun_len = 0;
+                return Ok((consumed, Some(header)));
+            }
+        }
+        Ok((bytes.len(), None))
     }
 }
 
@@ -285,12 +344,16 @@ mod tests {
             fin: bool, rsv in 0..8_u8, opcode in 0..3_u8, masking_key: Option<[u8; 4]>, payload_len in 0..=PAYLOAD_LEN_MAX, shift in 0..63,
         ) {
             let header = Header {
-                fin, rsv: Rsv(rsv << 4), opcode: Opcode::from_bits(opcode).unwrap(), masking_key, payload_len: payload_len >> shift,
+                fin, rsv: Rsv::from_bits(rsv), opcode: Opcode::from_bits(opcode).unwrap(), masking_key, payload_len: payload_len >> shift,
             };
             let wire = encoded(header);
             prop_assert_eq!(Header::decode(&wire), Ok(Some((header, wire.len()))));
             for end in 0..wire.len() {
                 prop_assert_eq!(Header::decode(&wire[..end]), Ok(None));
+                let mut decoder = HeaderDecoder::new();
+                prop_assert_eq!(decoder.feed(&wire[..end]), Ok((end, None)));
+                prop_assert_eq!(decoder.feed(&[&wire[end..], b"payload"].concat()), Ok((wire.len() - end, Some(header))));
+                prop_assert_eq!(decoder.feed(&wire), Ok((wire.len(), Some(header))));
             }
         }
     }

@@ -24,7 +24,7 @@ mod opcode;
 mod utf8;
 
 pub use close::{CLOSE_REASON_LEN_MAX, CloseCode, ClosePayload, ClosePayloadError};
-pub use header::{CONTROL_PAYLOAD_LEN_MAX, HEADER_LEN_MAX, Header, HeaderError, Rsv};
+pub use header::{CONTROL_PAYLOAD_LEN_MAX, HEADER_LEN_MAX, Header, HeaderDecoder, HeaderError, Rsv};
 pub use mask::apply_mask;
 pub use opcode::Opcode;
 pub use utf8::{Utf8Error, Utf8Validator, from_utf8};

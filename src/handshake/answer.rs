@@ -159,6 +159,8 @@ pub enum AnswerError {
 
 /// Appends the 101 answer. RFC 6455 section 4.2.2, step 5.
 ///
+/// The subprotocol is written as it is: [`Acceptance::check`] first whether the request offered it.
+///
 /// `extensions` is the value of `Sec-WebSocket-Extensions`: those that were agreed upon. A value that
 /// does not follow its grammar is left out, so that nothing that could end the head reaches the wire.
 pub fn encode_acceptance(acceptance: &Acceptance, accept: &AcceptKey, extensions: Option<&str>, out: &mut Vec<u8>) {

@@ -8,22 +8,22 @@ use core::net::Ipv6Addr;
 /// name that DNS knows has more, and the comma and the percent sign of the grammar are what attacks
 /// are made of. An empty port is refused.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) struct Authority<'a> {
+pub(crate) struct Authority<'a> {
     /// Without the brackets of an IPv6 address: only such an address contains a colon.
-    pub(super) host: &'a str,
+    pub(crate) host: &'a str,
     /// 1 to 65535.
-    pub(super) port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum AuthorityError {
+pub(crate) enum AuthorityError {
     HostEmpty,
     HostInvalid,
     PortInvalid,
 }
 
 impl<'a> Authority<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, AuthorityError> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, AuthorityError> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or(AuthorityError::HostInvalid)?;

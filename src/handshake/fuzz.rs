@@ -39,6 +39,6 @@ pub fn url(data: &[u8]) {
     request.encode(&encode_key([7; 16]), None, &mut wire);
     assert_eq!(HeadScanner::default().scan(&wire, wire.len()), Ok(Some(wire.len())), "{url}");
     let head = parse_request(&wire, 20).unwrap_or_else(|fault| panic!("{url}: {fault}"));
-    assert_eq!(head.check().err(), None, "{url}");
+    assert_eq!(head.check(&OriginPolicy::default()).err(), None, "{url}");
     assert_eq!(head.target, request.url().target());
 }

@@ -1,7 +1,8 @@
 //! Parses the heads of requests and answers (RFC 9112 sections 3 to 5).
 
 use super::authority::Authority;
-use super::headers::{HeaderMap as _, Headers, Single};
+use super::headers::{HeaderMap as _, Headers, OwnedHeaders, Single};
+use super::origin::OriginPolicy;
 use super::request_fault::RequestFault;
 use super::response::ResponseFault;
 use super::scanner::is_one_head;
@@ -22,7 +23,7 @@ pub enum HttpVersion {
 }
 
 /// The head of a request, lent from the buffer that holds it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestHead<'b> {
     /// The method, a token in the case in which it came.
@@ -40,13 +41,22 @@ impl<'b> RequestHead<'b> {
     ///
     /// Of a target in absolute form, only what comes after the host; `/` when nothing does.
     pub fn path(&self) -> &'b str {
-        let path = self.path_and_query().split('?').next().unwrap_or_default();
-        if path.is_empty() { "/" } else { path }
+        path(self.target)
     }
 
     /// The query of the target, still percent-encoded: what stands after the first `?`, if there is one.
     pub fn query(&self) -> Option<&'b str> {
-        self.path_and_query().split_once('?').map(|(_, query)| query)
+        query(self.target)
+    }
+
+    /// A copy that outlives the buffer, for whoever decides later.
+    pub fn to_owned(&self) -> OwnedRequestHead {
+        OwnedRequestHead {
+            method: self.method.into(),
+            target: self.target.into(),
+            version: self.version,
+            headers: self.headers.to_owned(),
+        }
     }
 
     /// Decides whether this is a request for a WebSocket, as [`check_request`] does, and checks the
@@ -59,8 +69,8 @@ impl<'b> RequestHead<'b> {
     ///
     /// The first fault in the order of [`check_request`]; then [`RequestFault::TargetMalformed`] and
     /// [`RequestFault::TargetHostMismatch`].
-    pub fn check(&self) -> Result<UpgradeRequest, RequestFault> {
-        let upgrade = check_request(self.method, self.version, &self.headers)?;
+    pub fn check(&self, origin: &OriginPolicy) -> Result<UpgradeRequest, RequestFault> {
+        let upgrade = check_request(self.method, self.version, &self.headers, origin)?;
         self.check_target()?;
         Ok(upgrade)
     }
@@ -73,7 +83,7 @@ impl<'b> RequestHead<'b> {
         if self.target.starts_with('/') {
             return Ok(());
         }
-        let Some((default_port, authority, _)) = self.absolute_form() else {
+        let Some((default_port, authority, _)) = absolute_form(self.target) else {
             return Err(RequestFault::TargetMalformed);
         };
         let target = Authority::parse(authority).map_err(|_| RequestFault::TargetMalformed)?;
@@ -85,26 +95,36 @@ impl<'b> RequestHead<'b> {
         };
         if same { Ok(()) } else { Err(RequestFault::TargetHostMismatch) }
     }
+}
 
-    fn path_and_query(&self) -> &'b str {
-        self.absolute_form().map_or(self.target, |(_, _, path_and_query)| path_and_query)
+/// The head of a request, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnedRequestHead {
+    /// The method, a token in the case in which it came.
+    pub method: String,
+    /// The request target as it came.
+    pub target: String,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: HttpVersion,
+    /// The header fields.
+    pub headers: OwnedHeaders,
+}
+
+impl OwnedRequestHead {
+    /// The path of the target, as [`RequestHead::path`].
+    pub fn path(&self) -> &str {
+        path(&self.target)
     }
 
-    /// The default port of the scheme, the authority, and what follows it.
-    fn absolute_form(&self) -> Option<(u16, &'b str, &'b str)> {
-        let (scheme, rest) = self.target.split_once("://")?;
-        let default_port = match scheme {
-            _ if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("ws") => 80,
-            _ if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss") => 443,
-            _ => return None,
-        };
-        let (authority, path_and_query) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len()))?;
-        Some((default_port, authority, path_and_query))
+    /// The query of the target, as [`RequestHead::query`].
+    pub fn query(&self) -> Option<&str> {
+        query(&self.target)
     }
 }
 
 /// The head of an answer, lent from the buffer that holds it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResponseHead<'b> {
     /// The status code, 100 to 999.
@@ -240,6 +260,31 @@ fn minor_version(minor: u8) -> Option<HttpVersion> {
         1 => Some(HttpVersion::Http11),
         _ => None,
     }
+}
+
+fn path(target: &str) -> &str {
+    let path = path_and_query(target).split('?').next().unwrap_or_default();
+    if path.is_empty() { "/" } else { path }
+}
+
+fn query(target: &str) -> Option<&str> {
+    path_and_query(target).split_once('?').map(|(_, query)| query)
+}
+
+fn path_and_query(target: &str) -> &str {
+    absolute_form(target).map_or(target, |(_, _, path_and_query)| path_and_query)
+}
+
+/// The default port of the scheme, the authority, and what follows it.
+fn absolute_form(target: &str) -> Option<(u16, &str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    let default_port = match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("ws") => 80,
+        _ if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss") => 443,
+        _ => return None,
+    };
+    let (authority, path_and_query) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len()))?;
+    Some((default_port, authority, path_and_query))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> HeaderMap for Vec<(N, V)> {
 /// The fields of a parsed head, in order, lent from the buffer that holds it.
 ///
 /// Its `Debug` form hides the values of the fields that carry credentials.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers<'b> {
     fields: Vec<httparse::Header<'b>>,
 }
@@ -229,7 +229,7 @@ pub enum FieldError {
 }
 
 /// Fails if `name` is, without regard to case, one of `reserved`; `Sec-WebSocket-*` there means the family.
-pub(super) fn check_not_reserved(name: &str, reserved: &[&'static str]) -> Result<(), FieldError> {
+pub(crate) fn check_not_reserved(name: &str, reserved: &[&'static str]) -> Result<(), FieldError> {
     let is_reserved = |reserved: &str| match reserved.strip_suffix('*') {
         Some(family) => {
             let start = name.as_bytes().get(..family.len());
@@ -252,7 +252,7 @@ pub(super) fn check_value(value: &[u8]) -> Result<(), FieldError> {
 }
 
 /// Writes `name: value` and CRLF; both must have been checked.
-pub(super) fn write_field(name: &str, value: impl AsRef<[u8]>, out: &mut Vec<u8>) {
+pub(crate) fn write_field(name: &str, value: impl AsRef<[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_ref());

@@ -30,12 +30,13 @@
 //! // … the server finds its end, reads it and accepts …
 //! let head_len = HeadScanner::default().scan(&wire, 16 * 1024)?.expect("the head is whole");
 //! let head = parse_request(&wire[..head_len], 100)?;
-//! let upgrade = head.check()?;
+//! let upgrade = head.check(&OriginPolicy::default())?; // pages of the same origin, and no browser at all
 //! let chosen = choose_subprotocol(&head.headers, &["chat.v2", "chat.v1"])?;
 //! let mut acceptance = Acceptance::new();
 //! if let Some(chosen) = chosen {
 //!     acceptance = acceptance.subprotocol(chosen)?;
 //! }
+//! acceptance.check(&head.headers)?;
 //! let mut answer = Vec::new();
 //! encode_acceptance(&acceptance, &upgrade.accept, None, &mut answer);
 //!
@@ -50,13 +51,16 @@ mod accept_key;
 mod answer;
 mod authority;
 mod client;
+mod extended_connect;
 mod extension;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod head;
 mod headers;
 mod origin;
+mod redirect;
 mod refusal;
+mod refusal_body;
 mod request_fault;
 mod response;
 mod scanner;
@@ -68,10 +72,15 @@ mod url;
 pub use accept_key::{AcceptKey, ClientKey, accept_key, encode_key};
 pub use answer::{Acceptance, AnswerError, Rejection, encode_acceptance, encode_rejection, reason_phrase};
 pub use client::{ClientRequest, RequestError};
+pub use extended_connect::{
+    ConnectFault, ConnectFields, ExtendedConnect, PseudoHeaders, SETTINGS_ENABLE_CONNECT_PROTOCOL,
+    check_connect_response, check_extended_connect, connect_acceptance, connect_request,
+};
 pub use extension::{Extension, ExtensionError, Extensions, Params, parse_extensions};
-pub use head::{HttpVersion, RequestHead, ResponseHead, parse_request, parse_response};
+pub use head::{HttpVersion, OwnedRequestHead, RequestHead, ResponseHead, parse_request, parse_response};
 pub use headers::{FieldError, HeaderMap, Headers, OwnedHeaders};
 pub use origin::{Origin, OriginError, OriginPolicy};
+pub use redirect::{RedirectError, Redirects};
 pub use refusal::{BodyFraming, ChunkedPrefix, Refusal, RetryAfter, body_framing, decode_chunked_prefix};
 pub use request_fault::RequestFault;
 pub use response::{Accepted, ResponseFault, check_response};
@@ -80,3 +89,9 @@ pub use server::{UpgradeRequest, check_request};
 pub use subprotocol::{SubprotocolError, choose_subprotocol, is_subprotocol_offered, offered_subprotocols};
 pub use token::{has_token, is_token};
 pub use url::{UrlError, WsUrl};
+
+// For the preludes, which read and write heads of their own.
+pub(crate) use authority::Authority;
+pub(crate) use headers::{check_not_reserved, write_field};
+pub(crate) use refusal_body::refusal_body;
+pub(crate) use url::{check_characters, percent_decoded};

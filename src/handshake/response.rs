@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::accept_key::AcceptKey;
 use super::extension::{Extension, Extensions, parse_extensions};
 use super::head::{HttpVersion, ResponseHead};
-use super::headers::{HeaderMap as _, Single};
+use super::headers::{HeaderMap, Single};
 use super::scanner::HeadError;
 use super::token::has_token;
 
@@ -56,8 +56,8 @@ pub fn check_response<'h>(
         Single::Once(_) => return Err(ResponseFault::AcceptMismatch),
     }
     Ok(Accepted {
-        extensions: accepted_extensions(head, extensions)?,
-        subprotocol: accepted_subprotocol(head, subprotocols)?,
+        extensions: accepted_extensions(&head.headers, extensions)?,
+        subprotocol: accepted_subprotocol(&head.headers, subprotocols)?,
     })
 }
 
@@ -83,8 +83,9 @@ pub enum ResponseFault {
     /// Not HTTP/1.1.
     #[error("the answer is not in HTTP/1.1")]
     HttpVersion,
-    /// The server did not switch protocols (item 1): it refuses, redirects or asks for authentication.
-    #[error("the server answered with status {status} in place of 101")]
+    /// The server did not switch protocols (item 1), or did not answer a `CONNECT` with 2xx: it refuses, redirects or asks for
+    /// authentication.
+    #[error("the server answered with status {status}, which opens no WebSocket")]
     Status {
         /// The status.
         status: u16,
@@ -127,12 +128,12 @@ impl From<HeadError> for ResponseFault {
     }
 }
 
-fn accepted_extensions<'h>(
-    head: &'h ResponseHead<'_>,
+pub(super) fn accepted_extensions<'h>(
+    headers: &'h (impl HeaderMap + ?Sized),
     offered: Option<&str>,
 ) -> Result<Vec<Extension<'h>>, ResponseFault> {
-    let accepted = parse_extensions(head.headers.values("Sec-WebSocket-Extensions"))
-        .map_err(|_| ResponseFault::ExtensionMalformed)?;
+    let accepted =
+        parse_extensions(headers.values("Sec-WebSocket-Extensions")).map_err(|_| ResponseFault::ExtensionMalformed)?;
     let is_offered = |extension: &Extension<'_>| {
         let mut offers = Extensions::new(offered.map(str::as_bytes)).flatten();
         offers.any(|offer| offer.name() == extension.name())
@@ -140,11 +141,11 @@ fn accepted_extensions<'h>(
     if accepted.iter().all(is_offered) { Ok(accepted) } else { Err(ResponseFault::ExtensionNotOffered) }
 }
 
-fn accepted_subprotocol<'h>(
-    head: &'h ResponseHead<'_>,
+pub(super) fn accepted_subprotocol<'h>(
+    headers: &'h (impl HeaderMap + ?Sized),
     offered: &[impl AsRef<str>],
 ) -> Result<Option<&'h str>, ResponseFault> {
-    match Single::of(head.headers.values("Sec-WebSocket-Protocol")) {
+    match Single::of(headers.values("Sec-WebSocket-Protocol")) {
         Single::Missing => Ok(None),
         Single::Repeated => Err(ResponseFault::SubprotocolRepeated),
         Single::Once(chosen) if chosen.contains(&b',') => Err(ResponseFault::SubprotocolRepeated),

@@ -5,6 +5,7 @@ use super::authority::Authority;
 use super::extension::Extensions;
 use super::head::HttpVersion;
 use super::headers::{HeaderMap, Single};
+use super::origin::OriginPolicy;
 use super::request_fault::RequestFault;
 use super::subprotocol::offered_subprotocols;
 use super::token::{has_protocol, has_token};
@@ -20,26 +21,31 @@ pub struct UpgradeRequest {
 /// Decides whether a request asks for a WebSocket: the checks of RFC 6455 section 4.2.1.
 ///
 /// For an HTTP server that parsed the head itself; one that has a [`RequestHead`](super::RequestHead)
-/// calls [`RequestHead::check`](super::RequestHead::check), which also looks at the target. The origin
-/// is a matter of policy: see [`OriginPolicy`](super::OriginPolicy).
+/// calls [`RequestHead::check`](super::RequestHead::check), which also looks at the target.
+///
+/// # Security
+///
+/// A browser lets any page connect anywhere, with its visitor's cookies; only the origin tells such a
+/// page from one of your own. [`OriginPolicy::default`] is the safe choice. RFC 6455 section 10.2.
 ///
 /// # Errors
 ///
 /// The first fault in this order: method, HTTP version, body, `Host`, `Upgrade`, `Connection`,
-/// `Sec-WebSocket-Version`, `Sec-WebSocket-Key`, `Sec-WebSocket-Protocol`, `Sec-WebSocket-Extensions`.
+/// `Sec-WebSocket-Version`, `Sec-WebSocket-Key`, `Sec-WebSocket-Protocol`, `Sec-WebSocket-Extensions`, origin.
 /// So what is no WebSocket request at all is told so before details are.
 ///
 /// ```
-/// use sansocket::handshake::{HttpVersion, RequestFault, check_request};
+/// use sansocket::handshake::{HttpVersion, OriginPolicy, RequestFault, check_request};
 ///
 /// let plain = [("Host", "example.com"), ("Accept", "*/*")];
-/// let fault = check_request("GET", HttpVersion::Http11, &plain).unwrap_err();
+/// let fault = check_request("GET", HttpVersion::Http11, &plain, &OriginPolicy::default()).unwrap_err();
 /// assert_eq!((fault, fault.status()), (RequestFault::UpgradeMissing, 426));
 /// ```
 pub fn check_request(
     method: &str,
     version: HttpVersion,
     headers: &(impl HeaderMap + ?Sized),
+    origin: &OriginPolicy,
 ) -> Result<UpgradeRequest, RequestFault> {
     if method != "GET" {
         return Err(RequestFault::MethodNotGet);
@@ -75,6 +81,7 @@ pub fn check_request(
     if Extensions::new(headers.values("Sec-WebSocket-Extensions")).any(|extension| extension.is_err()) {
         return Err(RequestFault::ExtensionMalformed);
     }
+    origin.check(headers)?;
     Ok(UpgradeRequest { accept })
 }
 
@@ -105,7 +112,7 @@ mod tests {
     ];
 
     fn check(headers: &[(&str, &str)]) -> Result<UpgradeRequest, RequestFault> {
-        check_request("GET", HttpVersion::Http11, headers)
+        check_request("GET", HttpVersion::Http11, headers, &OriginPolicy::Any)
     }
 
     /// The request of the RFC with the lines of `name` replaced by `values`.
@@ -122,7 +129,7 @@ mod tests {
     #[test]
     fn names_and_tokens_are_compared_without_case() {
         let upper: Vec<_> = RFC.iter().map(|(name, value)| (name.to_uppercase(), *value)).collect();
-        assert!(check_request("GET", HttpVersion::Http11, &upper).is_ok());
+        assert!(check_request("GET", HttpVersion::Http11, &upper, &OriginPolicy::Any).is_ok());
         assert!(check(&with("Upgrade", &["WebSocket"])).is_ok());
         assert!(check(&with("Connection", &["keep-alive, UPGRADE"])).is_ok());
     }
@@ -131,11 +138,15 @@ mod tests {
     fn the_method_is_get_in_http_1_1() {
         // RFC 6455 section 4.2.1, item 1.
         for method in ["POST", "HEAD", "CONNECT", "OPTIONS", "get", "GET ", ""] {
-            let found = check_request(method, HttpVersion::Http11, &RFC);
+            let found = check_request(method, HttpVersion::Http11, &RFC, &OriginPolicy::Any);
             assert_eq!(found, Err(RequestFault::MethodNotGet), "{method}");
         }
         for version in [HttpVersion::Http10, HttpVersion::Http2, HttpVersion::Http3] {
-            assert_eq!(check_request("GET", version, &RFC), Err(RequestFault::HttpVersion), "{version:?}");
+            assert_eq!(
+                check_request("GET", version, &RFC, &OriginPolicy::Any),
+                Err(RequestFault::HttpVersion),
+                "{version:?}"
+            );
         }
     }
 

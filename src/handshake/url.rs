@@ -9,6 +9,8 @@ use thiserror::Error;
 
 use super::authority::{Authority, AuthorityError};
 
+mod join;
+
 /// A `ws` or `wss` URL, checked and taken apart.
 ///
 /// Its `Debug` form hides the user information and the query, where tokens tend to be.
@@ -194,7 +196,7 @@ fn default_port(is_secure: bool) -> u16 {
 /// Every byte must be one that a URL may hold, and each `%` must begin an escape.
 ///
 /// Square brackets are let through in queries, against RFC 3986: browsers send them as they are.
-fn check_characters(url: &str) -> Result<(), UrlError> {
+pub(crate) fn check_characters(url: &str) -> Result<(), UrlError> {
     for (offset, byte) in url.bytes().enumerate() {
         match byte {
             b'#' => return Err(UrlError::FragmentPresent),
@@ -233,7 +235,7 @@ fn basic_authorization(userinfo: &str) -> Result<String, UrlError> {
 }
 
 /// `text`, whose escapes are known to be whole, with the bytes that they stand for.
-fn percent_decoded(text: &str) -> Vec<u8> {
+pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

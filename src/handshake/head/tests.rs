@@ -43,6 +43,8 @@ fn path_and_query_of_each_form_of_target() {
         let text = request(target, "example.com");
         let head = parse(&text).unwrap();
         assert_eq!((head.path(), head.query()), (path, query), "{target}");
+        let owned = head.to_owned();
+        assert_eq!((owned.path(), owned.query()), (path, query), "{target}");
     }
 }
 
@@ -73,7 +75,7 @@ fn a_target_is_in_origin_form_or_in_absolute_form_for_the_same_host() {
     ];
     for (target, host, expected) in table {
         let text = request(target, host);
-        assert_eq!(parse(&text).unwrap().check().map(|_| ()), expected, "{target} for {host}");
+        assert_eq!(parse(&text).unwrap().check(&OriginPolicy::default()).map(|_| ()), expected, "{target} for {host}");
     }
 }
 
@@ -201,7 +203,7 @@ proptest! {
             let head = &[start.as_bytes(), &head].concat();
             if let Ok(request) = parse_request(head, max) {
                 prop_assert!(request.headers.len() <= max);
-                let _ = (request.path(), request.query(), request.check());
+                let _ = (request.path(), request.query(), request.check(&OriginPolicy::default()));
             }
             let _ = parse_response(head, max);
         }
