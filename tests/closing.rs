@@ -317,7 +317,13 @@ fn each_end_is_reported_as_what_it_was() {
         (&[Fault, LocalClose, Flush, Eof], Side::Local, 1002, false, None),
         (&[Fault, RemoteClose, Flush, Eof], Side::Local, 1002, false, None),
         (&[Fault, Abort], Side::Local, 1002, false, None),
-        (&[DeadlinePasses, DeadlinePasses], Side::Local, 1001, false, Some(CloseCause::Deadline(Deadline::Pong))),
+        (
+            &[DeadlinePasses, Flush, DeadlinePasses],
+            Side::Local,
+            1001,
+            false,
+            Some(CloseCause::Deadline(Deadline::Pong)),
+        ),
         (&[Send, DeadlinePasses, DeadlinePasses], Side::Local, 1006, false, Some(write)),
         (&[Send, RemoteClose, Flush, Eof], Side::Remote, 4001, true, Some(frame)),
     ];

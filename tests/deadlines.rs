@@ -401,8 +401,7 @@ fn the_heartbeat_and_the_idle_deadline_rest_while_nothing_is_read() {
     });
     for role in ROLES {
         let mut bench = Bench::open(role, limits.clone());
-        bench.connection.send_binary(bench.now, &[0; 5000]).unwrap();
-        assert!(bench.connection.is_paused() && !bench.connection.wants_read());
+        bench.pause(5000);
         assert_eq!(bench.next_deadline(), Some((300 * SEC, Deadline::Write)), "{role:?}");
         assert_eq!(bench.at(200 * SEC).timeout(), []);
         // The peer takes it all at last: that is life.
@@ -566,11 +565,13 @@ fn the_message_deadline_rests_while_nothing_is_decoded_and_starts_anew() {
         config.high_water_mark = 1000;
     });
     for role in ROLES {
-        let wire = wire_to(role, &[text("abc")]);
         let mut bench = Bench::open(role, limits.clone());
-        bench.receive(&wire[..3]);
+        bench.receive_frames(&[text("a").more()]);
         bench.connection.send_binary(bench.now, &[0; 5000]).unwrap();
-        bench.buf.extend_from_slice(&wire[3..]);
+        assert_eq!(bench.receive_frames(&[ping("")]), [Seen::Ping(vec![])]);
+        bench.connection.send_text(bench.now, "answer").unwrap();
+        bench.buf.extend_from_slice(&wire_to(role, &[continuation("bc")]));
+        assert!(bench.connection.is_paused());
         assert_eq!(bench.at(500 * SEC).timeout(), []);
         assert_eq!(bench.next_deadline(), None, "{role:?}");
         bench.flush();
@@ -619,5 +620,30 @@ fn a_timeout_that_is_a_day_late_is_handled_in_one_call() {
         assert!(bench.connection.poll_timeout().is_none_or(|next| next > bench.now));
         bench.at(2 * day).timeout();
         assert_eq!(bench.connection.state(), ReadyState::Closed, "{role:?}");
+    }
+}
+
+/// A heartbeat behind a long message cannot be answered before that has left: nobody is held to be dead for it.
+#[test]
+fn the_pong_deadline_runs_from_when_the_ping_was_written() {
+    let limits = only(|config| {
+        config.ping_interval = Some(25 * SEC);
+        config.pong_timeout = Some(20 * SEC);
+        config.write_timeout = Some(30 * SEC);
+    });
+    for role in ROLES {
+        let mut bench = Bench::open(role, limits.clone());
+        bench.connection.send_binary(bench.now, &vec![0; 1_000_000]).unwrap();
+        for second in 1..=200 {
+            bench.at(second * SEC);
+            assert_eq!(bench.timeout(), [], "{role:?}, {second} s");
+            bench.connection.advance_outgoing(bench.now, 5000);
+        }
+        // The message and the one ping behind it leave within the same second.
+        let left = bench.connection.buffered_len();
+        assert!((1..100).contains(&left), "{left} bytes");
+        bench.at(201 * SEC);
+        bench.flush();
+        strikes_at(&mut bench, 221 * SEC, Deadline::Pong);
     }
 }

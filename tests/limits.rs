@@ -188,23 +188,54 @@ fn a_send_is_taken_up_to_the_mark_and_the_room_for_control_frames() {
     }
 }
 
+/// Holds that decoding is paused or not, and that what was received comes as soon as `one` byte is written.
+#[track_caller]
+fn pauses(bench: &mut Bench, is_paused: bool) {
+    let waiting = bench.connection.buffered_len();
+    assert_eq!(bench.connection.is_paused(), is_paused, "{waiting} wait");
+    assert_eq!(bench.connection.wants_read(), !is_paused, "{waiting} wait");
+    let seen = bench.receive_frames(&[text("a")]);
+    assert_eq!(seen.is_empty(), is_paused);
+    if is_paused {
+        // What was received stays, and comes as soon as there is room.
+        assert!(!bench.buf.unread().is_empty());
+        bench.connection.advance_outgoing(bench.now, 1);
+        assert!(!bench.connection.wants_read(), "what was received before comes first");
+        assert_eq!(bench.poll(), [Seen::Text("a".into())]);
+        assert!(bench.connection.wants_read());
+    }
+}
+
 #[test]
 fn decoding_pauses_one_byte_above_the_mark() {
     for role in ROLES {
-        let header = if role == Role::Client { 8 } else { 4 };
+        let header = if role == Role::Client { 6 } else { 2 };
         for (waiting, is_paused) in [(999, false), (1000, false), (1001, true)] {
             let mut bench = Bench::open(role, limited(|config| config.high_water_mark = 1000));
-            bench.connection.send_binary(bench.now, &vec![7; waiting - header]).unwrap();
-            assert_eq!(bench.connection.is_paused(), is_paused, "{role:?}, {waiting} wait");
-            assert_eq!(bench.connection.wants_read(), !is_paused);
-            let seen = bench.receive_frames(&[text("a")]);
-            assert_eq!(seen.is_empty(), is_paused);
-            if is_paused {
-                // What was received stays, and comes as soon as there is room.
-                assert!(!bench.buf.unread().is_empty());
-                bench.connection.advance_outgoing(bench.now, 1);
-                assert_eq!(bench.poll(), [Seen::Text("a".into())], "{role:?}");
-            }
+            // Pongs, which nobody ordered.
+            let pings: Vec<Frame> = (0..7).map(|_| ping([7; 125])).collect();
+            bench.receive_frames(&pings);
+            bench.receive_frames(&[ping(vec![7; waiting - 7 * (125 + header) - header])]);
+            assert_eq!(bench.connection.buffered_len(), waiting);
+            pauses(&mut bench, is_paused);
+        }
+    }
+}
+
+/// A long message that was sent of one's own accord does not pause decoding; what is sent after the next event does.
+#[test]
+fn decoding_pauses_on_answers_above_a_long_message() {
+    for role in ROLES {
+        let header = if role == Role::Client { 8 } else { 4 };
+        for (above, is_paused) in [(-1, false), (0, false), (1, true)] {
+            let mut bench = Bench::open(role, limited(|config| config.high_water_mark = 1000));
+            bench.connection.send_binary(bench.now, &[7; 5000]).unwrap();
+            assert_eq!(bench.receive_frames(&[text("question")]), [Seen::Text("question".into())]);
+            bench.connection.send_binary(bench.now, &[7; 2000]).unwrap();
+            assert!(matches!(bench.connection.can_send(), Err(SendError::AboveHighWaterMark { .. })), "one answer");
+            let written = (2000 + header) as isize - above;
+            bench.connection.advance_outgoing(bench.now, written as usize);
+            pauses(&mut bench, is_paused);
         }
     }
 }

@@ -58,11 +58,11 @@ pub struct Config {
     /// 4 KiB: an error message, not a page.
     pub refusal_body_len_max: usize,
 
-    /// Unsent output above which nothing more is decoded, in bytes; sends are refused above it plus
-    /// [`CONTROL_ROOM`](crate::connection::CONTROL_ROOM).
+    /// Unsent output above which sends are refused, and nothing more is decoded once answers have piled up above it; in bytes.
     ///
-    /// Below that a send is taken whole, however long, so what waits is at most the mark, that room, and the last message. 64 KiB: what one
-    /// write hands to a socket; more would only wait here instead of there.
+    /// Up to the mark plus [`CONTROL_ROOM`](crate::connection::CONTROL_ROOM) a send is taken whole, however long, and one answer to each event
+    /// always is. So what waits is at most the mark, that room, the last message, one answer, and the pongs below. 64 KiB: what one write
+    /// hands to a socket; more would only wait here instead of there.
     pub high_water_mark: usize,
 
     /// The most pings that are answered before the transport has taken any of the answers, at least one; then decoding pauses.
@@ -85,7 +85,7 @@ pub struct Config {
     /// 25 s: two fit in the 60 s after which common proxies drop what is silent, and many mobile networks keep a mapping for 30 s.
     pub ping_interval: Option<Duration>,
 
-    /// How long after a ping any byte at all must have arrived; otherwise the peer counts as gone.
+    /// How long after a ping was written any byte at all must have arrived; otherwise the peer counts as gone.
     ///
     /// 20 s: longer than the stalls of mobile networks, so that a dead peer is noticed within 45 s.
     pub pong_timeout: Option<Duration>,

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | handshake | creation | nothing | a server answers 408, or 503 when the application did not decide; a client drops |
 //! | ping | open, or the last ping | nothing | a ping goes out |
-//! | pong | the first ping without a sign of life since | any byte | Close 1001, drop |
+//! | pong | the first ping, once it is written, without a sign of life since | any byte | Close 1001, drop |
 //! | idle | open | any byte | Close 1001 |
 //! | message | the first byte of a message, or of a lone control frame | its last byte | Close 1008 |
 //! | write | the first byte that waits | any progress | drop |
@@ -29,6 +29,8 @@ pub(super) struct Timers {
     next_ping: Option<Instant>,
     /// The last heartbeat, until it is answered.
     ping: Option<Ping>,
+    /// How much output has to be written until the last heartbeat has left; 0 when it has.
+    ping_unsent: usize,
     pong_due: Option<Instant>,
     /// Since when a message is under way.
     message_since: Option<Instant>,
@@ -167,18 +169,40 @@ impl Timers {
     }
 
     #[inline]
-    pub(super) fn output_taken(&mut self, now: Instant, all: bool) {
+    pub(super) fn output_taken(&mut self, now: Instant, n: usize, all: bool, config: &Config) {
         self.stalled_since = if all { None } else { Some(now) };
+        if self.ping_unsent > 0 {
+            self.ping_unsent = self.ping_unsent.saturating_sub(n);
+            if self.ping_unsent == 0 {
+                self.ping_left(now, config);
+            }
+        }
     }
 
     pub(super) fn output_lost(&mut self) {
         self.stalled_since = None;
+        self.ping_unsent = 0;
     }
 
-    pub(super) fn pinged(&mut self, now: Instant, payload: [u8; 8], config: &Config) {
+    /// Whether the last heartbeat still waits to be written: then another one tells nothing.
+    pub(super) fn ping_waits(&self) -> bool {
+        self.ping_unsent > 0
+    }
+
+    /// A heartbeat was queued, the last of so much output.
+    pub(super) fn pinged(&mut self, now: Instant, payload: [u8; 8], unsent: usize) {
         self.ping = Some(Ping { sent_at: now, payload });
-        if self.pong_due.is_none() {
-            self.pong_due = after(now, config.pong_timeout);
+        self.ping_unsent = unsent;
+    }
+
+    /// The heartbeat is the transport's now.
+    #[cold]
+    fn ping_left(&mut self, now: Instant, config: &Config) {
+        if let Some(ping) = &mut self.ping {
+            ping.sent_at = now;
+            if self.pong_due.is_none() {
+                self.pong_due = after(now, config.pong_timeout);
+            }
         }
     }
 

@@ -61,12 +61,12 @@ pub use sending::{CONTROL_ROOM, FragmentPosition, SHARED_PAYLOAD_LEN_MIN};
 
 use crate::buffer::SendBuf;
 use crate::handshake::ClientRequest;
-use crate::message::MessageKind;
 use closing::Ending;
 use deadlines::Timers;
 use keystream::Keystream;
 use opening::Opening;
 use receiving::{Receiving, Stream};
+use sending::Sending;
 
 /// One WebSocket over one transport. The [module](self) tells how to drive it.
 ///
@@ -78,8 +78,7 @@ pub struct Connection {
     keystream: Keystream,
     receiving: Receiving,
     send_buf: SendBuf,
-    /// The kind of the message that [`send_fragment`](Self::send_fragment) has begun.
-    sending: Option<MessageKind>,
+    sending: Sending,
     timers: Timers,
     subprotocol: Option<Box<str>>,
 }
@@ -168,7 +167,7 @@ impl Connection {
             keystream: Keystream::new(seed),
             receiving: Receiving::default(),
             send_buf: SendBuf::default(),
-            sending: None,
+            sending: Sending::default(),
             timers: Timers::default(),
             subprotocol: None,
         }
@@ -249,12 +248,14 @@ impl Connection {
         }
         self.send_buf.advance(n);
         self.receiving.unsent_pongs = 0;
-        self.timers.output_taken(now, self.send_buf.is_empty());
+        self.sending.output_shrank(self.send_buf.len(), self.config.high_water_mark);
+        self.timers.output_taken(now, n, self.send_buf.is_empty(), &self.config);
         self.settle();
     }
 
-    /// Whether the transport should be read now. False while decoding waits for output to be written, while a server's application has a
-    /// request to answer (the client may not send anything yet, and nothing would bound it), and at the end.
+    /// Whether the transport should be read now. False while decoding waits for output to be written, and after that until a poll for events
+    /// has found nothing more; while a server's application has a request to answer (the client may not send anything yet, and nothing
+    /// would bound it); and at the end.
     ///
     /// Reading on regardless only makes the buffer grow.
     #[inline]
@@ -264,14 +265,17 @@ impl Connection {
             _ if self.receiving.stream != Stream::Open => false,
             State::Draining(_) => true,
             State::Opening(opening) => opening.wants_read(),
-            State::Open | State::CloseSent(_) => !self.is_paused(),
+            State::Open | State::CloseSent(_) => !self.is_paused() && !self.receiving.has_backlog,
         }
     }
 
     /// Whether output has to be written before anything more is decoded. What is left of a full read stays in the buffer.
+    ///
+    /// That is so when answers have piled up above the high-water mark, or pongs. A message above it that was sent of one's own accord
+    /// does not pause decoding: two ends that both send a long one at once have to read, or neither could write.
     #[inline]
     pub fn is_paused(&self) -> bool {
-        self.send_buf.len() > self.config.high_water_mark
+        self.send_buf.len() > self.config.high_water_mark.max(self.sending.tolerated_len)
             || self.receiving.unsent_pongs >= self.config.unsent_pongs_max.max(1)
     }
 

@@ -257,6 +257,7 @@ impl Connection {
             body_truncated: cut || (framing == BodyFraming::UntilEof && !stream_ended),
         });
         let refusal = refusal.ok()?;
+        input.skip(input.unread().len());
         self.end_opening(Side::Remote, CloseCause::Refused(refusal.status));
         Some(Event::Refused(Box::new(refusal)))
     }

@@ -33,6 +33,8 @@ pub(super) struct Receiving {
     fin: bool,
     /// Whether a piece of the message under way has been delivered.
     in_pieces: bool,
+    /// Whether unread bytes wait because decoding was paused.
+    pub(super) has_backlog: bool,
     pub(super) stream: Stream,
 }
 
@@ -142,9 +144,11 @@ impl Connection {
         if let Ok(Step::Message(kind)) = step {
             input.mark_lent_message(kind);
         }
+        self.sending.owes_answer |= !matches!(step, Ok(Step::Idle | Step::Withheld));
         let lent = input.lent();
         let error = match step {
             Ok(Step::Idle) => {
+                self.receiving.has_backlog = self.is_paused() && self.receiving.unread_len > 0;
                 if !self.is_paused() {
                     self.end_when_due(now);
                     self.timers.message(now, self.receiving.is_mid_message());

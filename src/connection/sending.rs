@@ -19,17 +19,38 @@ pub enum FragmentPosition {
     Last,
 }
 
+/// What the application has sent, as far as it matters for what comes next.
+#[derive(Default)]
+pub(super) struct Sending {
+    /// The kind of the message that was begun in fragments.
+    fragmented: Option<MessageKind>,
+    /// Whether an event was told that nothing has been sent after: the answer to it is taken, whatever waits.
+    pub(super) owes_answer: bool,
+    /// The output above the high-water mark for which decoding does not pause: that of a message that was sent while there was room.
+    /// 0 when nothing is above the mark.
+    pub(super) tolerated_len: usize,
+}
+
+impl Sending {
+    #[inline]
+    pub(super) fn output_shrank(&mut self, len: usize, high_water_mark: usize) {
+        if len <= high_water_mark {
+            self.tolerated_len = 0;
+        }
+    }
+}
+
 impl Connection {
     /// Queues a text message.
     ///
     /// # Errors
     /// [`SendError`] when the connection is not open, when a message sent in fragments is unfinished, or when more output waits than the
-    /// high-water mark plus [`CONTROL_ROOM`]. Up to that a message is taken whole, however long; so after each event there is room for one
-    /// answer to it.
+    /// high-water mark plus [`CONTROL_ROOM`]. Up to that a message is taken whole, however long; and after each event one is, whatever
+    /// waits, to answer it.
     #[inline]
     pub fn send_text(&mut self, now: Instant, text: &str) -> Result<(), SendError> {
         self.check_whole_message()?;
-        self.queue_frame(now, true, Opcode::Text, text.as_bytes());
+        self.queue_order(now, true, Opcode::Text, text.as_bytes());
         Ok(())
     }
 
@@ -40,7 +61,7 @@ impl Connection {
     #[inline]
     pub fn send_binary(&mut self, now: Instant, payload: &[u8]) -> Result<(), SendError> {
         self.check_whole_message()?;
-        self.queue_frame(now, true, Opcode::Binary, payload);
+        self.queue_order(now, true, Opcode::Binary, payload);
         Ok(())
     }
 
@@ -138,15 +159,15 @@ impl Connection {
         position: FragmentPosition,
     ) -> Result<(), SendError> {
         self.check_room()?;
-        let opcode = match (self.sending, kind) {
+        let opcode = match (self.sending.fragmented, kind) {
             (Some(message), _) if message == kind => Opcode::Continuation,
             (Some(message), given) => return Err(SendError::FragmentKind { message, given }),
             (None, MessageKind::Text) => Opcode::Text,
             (None, MessageKind::Binary) => Opcode::Binary,
         };
         let last = position == FragmentPosition::Last;
-        self.queue_frame(now, last, opcode, payload);
-        self.sending = if last { None } else { Some(kind) };
+        self.queue_order(now, last, opcode, payload);
+        self.sending.fragmented = if last { None } else { Some(kind) };
         Ok(())
     }
 
@@ -155,14 +176,14 @@ impl Connection {
             return Err(SendError::ControlTooLong(payload.len()));
         }
         self.check_room()?;
-        self.queue_frame(now, true, opcode, payload);
+        self.queue_order(now, true, opcode, payload);
         Ok(())
     }
 
     #[inline]
     fn check_whole_message(&self) -> Result<(), SendError> {
         self.check_room()?;
-        match self.sending {
+        match self.sending.fragmented {
             None => Ok(()),
             Some(_) => Err(SendError::MessageUnfinished),
         }
@@ -178,26 +199,26 @@ impl Connection {
         }
         let high_water_mark = self.config.high_water_mark;
         let buffered = self.send_buf.len();
-        if buffered > high_water_mark.saturating_add(CONTROL_ROOM) {
+        if buffered > high_water_mark.saturating_add(CONTROL_ROOM) && !self.sending.owes_answer {
             return Err(SendError::AboveHighWaterMark { buffered, high_water_mark });
         }
         Ok(())
     }
 
-    /// Answers a ping while there is someone to answer. RFC 6455 section 5.5.2.
+    /// Answers a ping, "unless it already received a Close frame". RFC 6455 section 5.5.2.
     pub(super) fn answer_ping(&mut self, now: Instant, payload: &[u8]) {
-        if matches!(self.state, State::Open) && self.receiving.stream != Stream::Failed {
-            self.queue_frame(now, true, Opcode::Pong, payload);
+        if self.receiving.stream != Stream::Failed {
+            self.queue_automatic(now, Opcode::Pong, payload);
             self.receiving.unsent_pongs += 1;
         }
     }
 
-    /// Queues the heartbeat's ping, unless so much waits that it would not leave soon anyway.
+    /// Queues the heartbeat's ping.
     pub(super) fn queue_heartbeat(&mut self, now: Instant) {
-        if !self.is_paused() {
+        if !self.timers.ping_waits() {
             let payload: [u8; 8] = self.keystream.take();
-            self.queue_frame(now, true, Opcode::Ping, &payload);
-            self.timers.pinged(now, payload, &self.config);
+            self.queue_automatic(now, Opcode::Ping, &payload);
+            self.timers.pinged(now, payload, self.send_buf.len());
         }
     }
 
@@ -212,6 +233,33 @@ impl Connection {
     pub(super) fn queue_raw(&mut self, now: Instant, bytes: &[u8]) {
         self.timers.output_queued(now, self.send_buf.is_empty());
         self.send_buf.push(&[], bytes);
+    }
+
+    /// Queues what the application ordered, for which there is room.
+    #[inline]
+    fn queue_order(&mut self, now: Instant, fin: bool, opcode: Opcode, payload: &[u8]) {
+        let before = self.send_buf.len();
+        self.queue_frame(now, fin, opcode, payload);
+        self.ordered(before);
+    }
+
+    /// Takes note of an order, before which so much was waiting.
+    #[inline]
+    fn ordered(&mut self, before: usize) {
+        self.sending.owes_answer = false;
+        let high_water_mark = self.config.high_water_mark;
+        if self.send_buf.len() > high_water_mark && before <= high_water_mark.saturating_add(CONTROL_ROOM) {
+            self.sending.tolerated_len = self.send_buf.len();
+        }
+    }
+
+    /// Queues a control frame that nobody ordered. Pongs have a limit of their own.
+    fn queue_automatic(&mut self, now: Instant, opcode: Opcode, payload: &[u8]) {
+        let before = self.send_buf.len();
+        self.queue_frame(now, true, opcode, payload);
+        if self.sending.tolerated_len > 0 {
+            self.sending.tolerated_len += self.send_buf.len() - before;
+        }
     }
 
     #[inline]
@@ -232,14 +280,16 @@ impl Connection {
 
     fn queue_shared_frame(&mut self, now: Instant, opcode: Opcode, payload: &Bytes) {
         if self.role == Role::Client || payload.len() < SHARED_PAYLOAD_LEN_MIN {
-            return self.queue_frame(now, true, opcode, payload);
+            return self.queue_order(now, true, opcode, payload);
         }
+        let before = self.send_buf.len();
         let header = Header { fin: true, rsv: Rsv::NONE, opcode, masking_key: None, payload_len: payload.len() as u64 };
         let mut bytes = [0; HEADER_LEN_MAX];
         let len = header.encode(&mut bytes);
         self.timers.output_queued(now, self.send_buf.is_empty());
         self.send_buf.push(&bytes[..len], &[]);
         self.send_buf.push_shared(payload.clone());
+        self.ordered(before);
     }
 }
 

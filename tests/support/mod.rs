@@ -109,6 +109,15 @@ impl Bench {
         self.poll()
     }
 
+    /// Sends a message that lifts the output above the mark, then answers one of the peer's: now decoding is paused.
+    pub(crate) fn pause(&mut self, len: usize) {
+        self.connection.send_binary(self.now, &vec![0; len]).unwrap();
+        assert!(!self.connection.is_paused(), "a message of one's own accord does not pause");
+        assert_eq!(self.receive_frames(&[text("question")]), [Seen::Text("question".into())]);
+        self.connection.send_text(self.now, "answer").unwrap();
+        assert!(self.connection.is_paused() && !self.connection.wants_read());
+    }
+
     /// Lets the transport take everything, and returns it.
     pub(crate) fn flush(&mut self) -> Vec<u8> {
         let mut written = Vec::new();
