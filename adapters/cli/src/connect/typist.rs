@@ -1,0 +1,78 @@
+//! The thread that reads the standard input and sends its lines.
+
+use std::io::{self, BufRead};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use sansocket_std::{CloseCode, Sender};
+
+use super::lines::{Line, read_line};
+use crate::terminal::note;
+
+/// How far the typist is. It may still wait for a line when the connection has ended, so that nobody can wait for it.
+#[derive(Default)]
+pub(super) struct Typing {
+    sent: AtomicU64,
+    is_lacking: AtomicBool,
+}
+
+impl Typing {
+    /// How many lines were sent.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether no line had to be left out.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.is_lacking.load(Ordering::Relaxed)
+    }
+
+    /// A line, or all that would follow, is left out for this reason.
+    fn leave_out(&self, reason: impl std::fmt::Display) {
+        self.is_lacking.store(true, Ordering::Relaxed);
+        note(reason);
+    }
+}
+
+/// Starts the thread. At the end of the input it closes the connection.
+pub(super) fn spawn(sender: Sender<TcpStream>, line_len_max: u64, typing: Arc<Typing>) -> io::Result<()> {
+    let type_all = move || {
+        if send_lines(&mut io::stdin().lock(), line_len_max, &sender, &typing).is_ok() {
+            // An error means that it is over already, which is told elsewhere.
+            let _ = sender.close(CloseCode::NORMAL, "");
+        }
+    };
+    thread::Builder::new().name("typist".to_owned()).spawn(type_all).map(drop)
+}
+
+/// Sends each line; `Err` when the connection takes no more.
+fn send_lines(
+    input: &mut impl BufRead,
+    line_len_max: u64,
+    sender: &Sender<TcpStream>,
+    typing: &Typing,
+) -> Result<(), sansocket_std::Error> {
+    for number in 1_u64.. {
+        match read_line(input, line_len_max) {
+            Ok(Line::Text(line)) => {
+                sender.send(line)?;
+                typing.sent.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(Line::NotUtf8) => typing.leave_out(format_args!("line {number} is not UTF-8, and was not sent")),
+            Ok(Line::TooLong) => {
+                typing.leave_out(format_args!(
+                    "line {number} has more than {line_len_max} bytes; neither it nor what follows was sent: allow more by `--max-message`"
+                ));
+                break;
+            }
+            Ok(Line::End) => break,
+            Err(error) => {
+                typing.leave_out(format_args!("cannot read the standard input: {error}"));
+                break;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,331 @@
+//! The real binary, run as a person or a script would run it.
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use sansocket_std::{Acceptor, CloseCode};
+
+use support::{Client, Server, run};
+
+#[test]
+fn the_demonstration_holds() {
+    let ended = run(&["demo", "--json"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(json["held"], true);
+    assert_eq!(json["failures"], serde_json::json!([]));
+    assert_eq!(json["messages_sent"], 28);
+    assert_eq!(json["messages_received"], json["messages_sent"]);
+    assert_eq!(json["bytes_received"], json["bytes_sent"]);
+    assert!(json["messages_resent"].as_u64().unwrap() >= 15, "{json}");
+    assert_eq!(json["connections"], 3);
+    assert_eq!(json["reconnections"], 1);
+    assert_eq!(json["cut"], 1);
+    assert_eq!(json["refused"], 3);
+    assert_eq!(json["protocol_errors"], 1);
+    assert!(json["rtt"].as_f64().is_some(), "{json}");
+    let times: Vec<f64> = json["timeline"].as_array().unwrap().iter().map(|e| e["at"].as_f64().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+}
+
+#[test]
+fn the_demonstration_tells_its_story_without_colours_in_a_pipe() {
+    let ended = run(&["demo"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    for told in
+        ["subprotocol echo.v1", "is refused with 403", "1002 (protocol error)", "is connected again", "All held"]
+    {
+        assert!(ended.stdout.contains(told), "{told:?} is missing: {}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains('\x1b'), "{}", ended.stdout);
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn lines_go_to_the_server_and_back() {
+    let server = Server::start(&[]);
+    let long = "x".repeat(1 << 20);
+    let lines = ["hello", "", "κόσμε 𝄞", &long, "after"];
+    let ended = Client::start(&[&server.url()]).end_of_input(lines.join("\n"));
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout.lines().collect::<Vec<_>>(), lines);
+    assert!(ended.stderr.starts_with("open ws://127.0.0.1:"), "{}", ended.stderr);
+    let end = "closed 1000 (normal closure) by this end, clean; 5 messages sent, 5 received\n";
+    assert!(ended.stderr.ends_with(end), "{}", ended.stderr);
+}
+
+#[test]
+fn the_server_logs_each_connection() {
+    let mut server = Server::start(&["--subprotocol", "chat"]);
+    let url = format!("{}/room?secret", server.url());
+    let ended = Client::start(&[&url, "--subprotocol", "other", "--subprotocol", "chat"]).end_of_input("hello\n");
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let log = server.log_line();
+    let end = " /room (chat): closed 1000 (normal closure) by the peer, clean; 1 message, 5 bytes";
+    assert!(log.starts_with("127.0.0.1:") && log.ends_with(end), "{log}");
+}
+
+#[test]
+fn the_client_tells_the_subprotocol() {
+    let server = Server::start(&["--subprotocol", "chat"]);
+    let ended = Client::start(&[&server.url(), "--subprotocol", "chat"]).end_of_input("");
+    assert!(ended.stderr.starts_with(&format!("open {}/, subprotocol chat\n", server.url())), "{}", ended.stderr);
+    let ended = Client::start(&[&server.url(), "--subprotocol", "other"]).end_of_input("");
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with(&format!("open {}/\n", server.url())), "{}", ended.stderr);
+}
+
+#[test]
+fn a_command_line_that_is_wrong_ends_with_2() {
+    for (arguments, told) in [
+        (&["connect", "http://127.0.0.1:9001"][..], "the URL must begin with ws:// or wss://"),
+        (&["connect", "wss://127.0.0.1"], "TLS"),
+        (&["connect"], "URL"),
+        (&["connect", "ws://127.0.0.1:1", "--header", "no colon"], "NAME: VALUE"),
+        (&["connect", "ws://127.0.0.1:1", "--header", "Host: elsewhere"], "Host"),
+        (&["connect", "ws://127.0.0.1:1", "--header", "A b: c"], "header"),
+        (&["connect", "ws://127.0.0.1:1", "--subprotocol", "a", "--subprotocol", "a"], "subprotocol"),
+        (&["connect", "ws://127.0.0.1:1", "--max-message", "0"], "64K"),
+        (&["serve", "--origin", "elsewhere"], "`same` or `any`"),
+        (&["serve", "--listen", "9001"], "--listen"),
+        (&["serve", "--subprotocol", "a b"], "subprotocol"),
+        (&["serve", "--ping-interval", "often"], "500ms"),
+        (&["dance"], "dance"),
+        (&[], "Usage"),
+    ] {
+        let ended = run(arguments);
+        assert_eq!(ended.status, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(told), "{arguments:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_and_version_go_to_the_standard_output() {
+    let ended = run(&["--version"]);
+    assert_eq!((ended.status, ended.stdout), (Some(0), format!("sansocket {}\n", env!("CARGO_PKG_VERSION"))));
+    for arguments in [&["--help"][..], &["serve", "--help"], &["connect", "--help"], &["demo", "--help"]] {
+        let ended = run(arguments);
+        assert_eq!(ended.status, Some(0), "{arguments:?}");
+        assert!(ended.stdout.contains("Examples:\n  sansocket "), "{arguments:?}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn a_server_that_does_not_run_is_told_with_advice() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ended = run(&["connect", &format!("ws://{address}")]);
+    assert_eq!((ended.status, &*ended.stdout), (Some(1), ""));
+    let advice = format!("is the server running? start one with `sansocket serve --listen {address}`\n");
+    assert!(ended.stderr.ends_with(&advice), "{}", ended.stderr);
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_with_advice() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ended = run(&["serve", "--listen", &taken.local_addr().unwrap().to_string()]);
+    assert_eq!((ended.status, &*ended.stdout), (Some(1), ""));
+    assert!(ended.stderr.contains("another program listens there"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_foreign_origin_is_refused_unless_it_is_listed() {
+    let foreign = ["--origin", "https://elsewhere.example"];
+    for (policy, status) in [("same", 1), ("https://a.example,https://elsewhere.example", 0), ("any", 0)] {
+        let server = Server::start(&["--origin", policy]);
+        let ended = Client::start(&[&server.url(), foreign[0], foreign[1]]).end_of_input("");
+        assert_eq!(ended.status, Some(status), "{policy}: {}", ended.stderr);
+        assert_eq!(ended.stderr.contains("status 403"), status == 1, "{policy}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_body_of_a_refusal_is_shown_and_does_not_drive_the_terminal() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_head(&mut stream);
+        let body = format!("short and stout\r\n\x1b[2J{}", "z".repeat(1000));
+        write!(stream, "HTTP/1.1 418 \r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    });
+    let ended = run(&["connect", &format!("ws://{address}")]);
+    server.join().unwrap();
+    assert_eq!((ended.status, &*ended.stdout), (Some(1), ""));
+    assert!(ended.stderr.contains("status 418\n  | short and stout\n  | \\u{1b}[2Jzzz"), "{}", ended.stderr);
+    assert!(ended.stderr.ends_with("zzz\n  | …\n") && ended.stderr.len() < 1000, "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_no_websocket_server_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || listener.accept().unwrap().0.write_all(b"SSH-2.0-OpenSSH_9.9\r\n\r\n").unwrap());
+    let ended = run(&["connect", &format!("ws://{address}")]);
+    server.join().unwrap();
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stderr.contains("is that a WebSocket server"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_server_that_is_killed_ends_the_client_with_1() {
+    let server = Server::start(&[]);
+    let mut client = Client::start(&[&server.url()]);
+    client.type_in("hello\n");
+    assert_eq!(client.read_line(), "hello\n");
+    drop(server);
+    let ended = client.end();
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("closed 1006"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_message_above_the_limit_is_1009_at_either_end() {
+    let server = Server::start(&["--max-message", "4"]);
+    let mut client = Client::start(&[&server.url()]);
+    client.type_in("12345\n"); // The input stays open, so that it is the server who closes.
+    let ended = client.end();
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("closed 1009 (message too big)") && ended.stderr.contains("by the peer"),
+        "{}",
+        ended.stderr
+    );
+
+    let (address, server) = serve_once(|socket| drop(socket.send_text("12345").and_then(|()| socket.recv())));
+    let ended = Client::start(&[&format!("ws://{address}"), "--max-message", "4"]).end();
+    server.join().unwrap();
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("closed 1009 (message too big)") && ended.stderr.contains("by this end"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_line_above_the_limit_or_that_is_no_text_is_not_sent() {
+    let server = Server::start(&[]);
+    let ended = Client::start(&[&server.url(), "--max-message", "4"]).end_of_input("1234\n12345\nafter\n");
+    assert_eq!((ended.status, &*ended.stdout), (Some(1), "1234\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("line 2 has more than 4 bytes"), "{}", ended.stderr);
+
+    let ended = Client::start(&[&server.url()]).end_of_input(b"before\n\xff\nafter\n");
+    assert_eq!((ended.status, &*ended.stdout), (Some(1), "before\nafter\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("line 2 is not UTF-8"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("closed 1000"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_code_of_the_application_is_a_good_end_and_its_reason_is_quoted() {
+    let (address, server) = serve_once(|socket| drop(socket.close(CloseCode(4001), "done\n\x1b")));
+    let client = Client::start(&[&format!("ws://{address}")]);
+    let ended = client.end();
+    server.join().unwrap();
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let end = "closed 4001 \"done\\n\\u{1b}\" by the peer, clean; 0 messages sent, 0 received\n";
+    assert!(ended.stderr.ends_with(end), "{}", ended.stderr);
+
+    let (address, server) = serve_once(|socket| drop(socket.close(CloseCode::INTERNAL_ERROR, "")));
+    let ended = Client::start(&[&format!("ws://{address}")]).end();
+    server.join().unwrap();
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+}
+
+#[test]
+fn binary_messages_are_shown_in_hexadecimal() {
+    let (address, server) = serve_once(|socket| {
+        socket.send_binary(b"\x00\x7f\xff").unwrap();
+        socket.send_binary(b"").unwrap();
+        socket.close(CloseCode::NORMAL, "").unwrap();
+    });
+    let ended = Client::start(&[&format!("ws://{address}")]).end();
+    server.join().unwrap();
+    assert_eq!((ended.status, &*ended.stdout), (Some(0), "binary: 007fff\nbinary: \n"), "{}", ended.stderr);
+}
+
+#[test]
+fn headers_are_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || read_head(&mut listener.accept().unwrap().0));
+    run(&[
+        "connect",
+        &format!("ws://{address}/a?b"),
+        "--header",
+        "X-One: a: b ",
+        "--header",
+        "X-Two:",
+        "--origin",
+        "http://a.b",
+    ]);
+    let head = server.join().unwrap();
+    assert!(head.starts_with("GET /a?b HTTP/1.1\r\n"), "{head}");
+    for line in ["X-One: a: b", "X-Two: ", "Origin: http://a.b"] {
+        assert!(head.contains(&format!("\r\n{line}\r\n")), "{line}: {head}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let server = Server::start(&[]);
+    let mut client = Client::start(&[&server.url()]);
+    client.close_stdout();
+    client.type_in("hello\n");
+    let ended = client.end();
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("panic") && ended.stderr.contains("closed 1000"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_server_outlives_clients_that_break_all_rules() {
+    let mut server = Server::start(&["--max-connections", "1"]);
+    let upgrade = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let huge = [upgrade.as_bytes(), b"\x82\xff\0\0\x01\0\0\0\0\0\0\0\0\0"].concat();
+    let unmasked = [upgrade.as_bytes(), b"\x81\x01a"].concat();
+    for (wire, told) in [
+        (&b"\xff\xfe\xfd\r\n\r\n"[..], "refused with status 400"),
+        (b"", "without a close frame"),
+        (b"GET / HTTP/1.1\r\n", "without a close frame"),
+        (upgrade.as_bytes(), "closed 1006"),
+        (&unmasked, "closed 1002 (protocol error)"),
+        (&huge, "closed 1009 (message too big)"),
+    ] {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        stream.write_all(wire).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // Its answer, and then the end, since there is nothing more to say. It may reset what it has no use for.
+        let _ = stream.read_to_end(&mut Vec::new());
+        let log = server.log_line();
+        assert!(log.contains(told), "{told:?} is missing: {log}");
+    }
+    let ended = Client::start(&[&server.url()]).end_of_input("still there?\n");
+    assert_eq!((ended.status, &*ended.stdout), (Some(0), "still there?\n"), "{}", ended.stderr);
+}
+
+/// A server for one connection, in a thread.
+fn serve_once(
+    serve: impl FnOnce(&mut sansocket_std::WebSocket<TcpStream>) + Send + 'static,
+) -> (std::net::SocketAddr, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        serve(&mut Acceptor::new().accept(stream).unwrap());
+    });
+    (address, thread)
+}
+
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}

@@ -1,0 +1,8 @@
+//! The adapter over real sockets of this machine.
+
+mod deadlines;
+mod ends;
+mod handshakes;
+mod messages;
+mod support;
+mod writing;
