@@ -166,8 +166,9 @@ fn two_closes_that_cross_are_clean_at_both_ends() {
     pair.client.connection.close(pair.now, CloseCode(4001), "client").unwrap();
     pair.server.connection.close(pair.now, CloseCode(4002), "server").unwrap();
     pair.run();
-    for (end, code) in [(&pair.client, 4001), (&pair.server, 4002)] {
+    for (end, code, peer_code) in [(&pair.client, 4001, 4002), (&pair.server, 4002, 4001)] {
         let closed = end.closed();
+        assert_eq!(closed.peer_code, Some(CloseCode(peer_code)));
         assert_eq!((closed.by, closed.code.0, closed.clean), (Side::Local, code, true));
     }
     assert_eq!(pair.elapsed(), 30 * MS, "one way for the closes, one for each end of the stream");

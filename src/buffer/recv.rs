@@ -83,9 +83,7 @@ impl RecvBuf {
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.forget_lent();
-        if self.start == self.end {
-            self.restart();
-        }
+        self.compact_when_cheap();
         if self.storage.len() - self.end < self.read_size / ROOM_MIN_DIVISOR {
             self.make_room(self.read_size);
         }
@@ -102,9 +100,7 @@ impl RecvBuf {
     /// Appends bytes that somebody else has read: the first frames behind an HTTP head, or a test's.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.forget_lent();
-        if self.start == self.end {
-            self.restart();
-        }
+        self.compact_when_cheap();
         if self.storage.len() - self.end < bytes.len() {
             self.make_room(bytes.len().max(self.read_size));
         }
@@ -301,17 +297,26 @@ impl RecvBuf {
         }
     }
 
-    /// The buffer has run empty: what comes next goes to the front.
+    /// Moves what is left to the front when it is little beside what is dead before it: moving it later, as the beginning of a long
+    /// message, would cost more.
     #[inline]
-    fn restart(&mut self) {
+    fn compact_when_cheap(&mut self) {
+        if self.start / DEAD_FACTOR_MIN >= self.end - self.start {
+            self.compact();
+        }
+    }
+
+    /// Makes what is left, which is little, start at the front; gives back a spike's memory when it has not been needed for a while.
+    fn compact(&mut self) {
         if self.storage.len() > SPIKE_FACTOR * self.read_size {
             let roomy = self.end < self.storage.len() / SPIKE_FACTOR;
             self.roomy_rounds = if roomy { self.roomy_rounds + 1 } else { 0 };
             if self.roomy_rounds >= ROOMY_ROUNDS_MAX {
-                self.reallocate(0);
+                return self.reallocate(self.end - self.start);
             }
         }
-        (self.start, self.joined, self.read, self.end) = (0, 0, 0, 0);
+        self.storage.copy_within(self.start..self.end, 0);
+        self.rebase();
     }
 
     /// Provides for at least `room` spare bytes.
@@ -373,6 +378,8 @@ pub const READ_SIZE: usize = 16 * 1024;
 const ROOM_MIN_DIVISOR: usize = 4;
 /// How much larger than a taken payload the memory may be that it keeps alive.
 const PIN_FACTOR_MAX: usize = 4;
+/// What is left may be moved when so many times as much is dead.
+const DEAD_FACTOR_MIN: usize = 16;
 /// A buffer this much larger than a read, or than what is used of it, is due to shrink.
 const SPIKE_FACTOR: usize = 4;
 /// How many rounds of little use pass before it does, so that a sender of large messages does not pay for it each time.

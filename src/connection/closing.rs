@@ -119,6 +119,7 @@ impl Connection {
                 Closed { by: Side::Remote, ..Closed::local(code, reason.to_owned(), CloseCause::CloseFrame) }
             }
         };
+        closed.peer_code = Some(code);
         closed.clean = closed.cause == CloseCause::CloseFrame;
         // "The underlying TCP connection, in most normal cases, SHOULD be closed first by the server."
         let teardown = match self.role {
@@ -238,6 +239,6 @@ impl Connection {
 impl Closed {
     /// An end that begins here and is not clean yet.
     pub(super) fn local(code: CloseCode, reason: String, cause: CloseCause) -> Self {
-        Self { by: Side::Local, code, reason, clean: false, cause }
+        Self { by: Side::Local, code, reason, peer_code: None, clean: false, cause }
     }
 }

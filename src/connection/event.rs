@@ -72,6 +72,8 @@ pub struct Closed {
     pub code: CloseCode,
     /// The words in that frame.
     pub reason: String,
+    /// The code of the peer's Close frame, if one came: it may answer ours, or cross it with another code.
+    pub peer_code: Option<CloseCode>,
     /// Whether both sides sent a Close frame and ours left. RFC 6455 section 7.1.4.
     pub clean: bool,
     /// What led to it.

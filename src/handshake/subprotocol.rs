@@ -45,12 +45,12 @@ pub fn offered_subprotocols(headers: &(impl HeaderMap + ?Sized)) -> Result<Vec<&
 /// # Errors
 ///
 /// As [`offered_subprotocols`].
-pub fn choose_subprotocol<'s, S: AsRef<str> + ?Sized>(
+pub fn choose_subprotocol<'s>(
     headers: &(impl HeaderMap + ?Sized),
-    supported: &'s [&'s S],
+    supported: &'s [impl AsRef<str>],
 ) -> Result<Option<&'s str>, RequestFault> {
     let offered: BTreeSet<&str> = offered_subprotocols(headers)?.into_iter().collect();
-    Ok(supported.iter().map(|name| (**name).as_ref()).find(|name| offered.contains(name)))
+    Ok(supported.iter().map(AsRef::as_ref).find(|name| offered.contains(name)))
 }
 
 /// Whether a request offers the subprotocol `name`: a server may answer with no other.
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(choose_subprotocol(&headers, &["c", "a"]), Ok(Some("c")));
         assert_eq!(choose_subprotocol(&headers, &["x", "b"]), Ok(Some("b")));
         assert_eq!(choose_subprotocol(&headers, &["x", "A"]), Ok(None));
-        assert_eq!(choose_subprotocol::<str>(&headers, &[]), Ok(None));
+        assert_eq!(choose_subprotocol(&headers, &[""; 0]), Ok(None));
         assert_eq!(choose_subprotocol(&lines(&[]), &["a"]), Ok(None));
         assert_eq!(choose_subprotocol(&lines(&["a, a"]), &["a"]), Err(RequestFault::SubprotocolRepeated));
     }

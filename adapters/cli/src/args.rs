@@ -14,7 +14,6 @@ use sansocket::handshake::WsUrl;
     version,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    max_term_width = 100,
     after_help = EXAMPLES
 )]
 pub(crate) struct Cli {
@@ -40,34 +39,39 @@ pub(crate) enum Command {
 /// The options of `sansocket serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Where to listen; port 0 takes a free one, and the first line printed tells which.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001")]
+    /// Where to listen; port 0 takes a free one, and the first line
+    /// printed tells which
+    #[arg(verbatim_doc_comment, long, value_name = "ADDR", default_value = "127.0.0.1:9001")]
     pub(crate) listen: SocketAddr,
 
     /// A subprotocol that is spoken; repeat it for more, the preferred first.
     #[arg(long = "subprotocol", value_name = "NAME", value_parser = parse_subprotocol)]
     pub(crate) subprotocols: Vec<String>,
 
-    /// Which web pages may connect: `same` (of this host and port), `any`, or origins with commas
-    /// between. Programs that are no browser always may.
-    #[arg(long, value_name = "same|any|LIST", default_value = "same", value_parser = parse_origin_policy)]
+    /// Which web pages may connect: `same` (of this host and port),
+    /// `any`, or origins with commas between; programs that are no
+    /// browser always may
+    #[arg(verbatim_doc_comment, long, value_name = "same|any|LIST", default_value = "same", value_parser = parse_origin_policy)]
     pub(crate) origin: OriginPolicy,
 
-    /// The longest message that is received; a longer one closes with 1009. Units: K, M, G.
-    #[arg(long, value_name = "BYTES", default_value = "16M", value_parser = parse_bytes)]
+    /// The longest message that is received; a longer one closes with
+    /// 1009; units: K, M, G
+    #[arg(verbatim_doc_comment, long, value_name = "BYTES", default_value = "16M", value_parser = parse_bytes)]
     pub(crate) max_message: u64,
 
-    /// How many connections are served at once; the next ones wait until one ends.
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..))]
+    /// How many connections are served at once; the next ones wait until
+    /// one ends
+    #[arg(verbatim_doc_comment, long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: u32,
 
-    /// How often a silent client is pinged, in seconds or with a unit (500ms, 2m); 0 for never.
-    #[arg(long, value_name = "TIME", default_value = "25", value_parser = parse_interval)]
+    /// How often a client is pinged, in seconds or with a unit (500ms,
+    /// 2m); 0 for never
+    #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "25", value_parser = parse_interval)]
     pub(crate) ping_interval: Interval,
 
-    /// How long a client may send nothing at all before it is told to go; 0 for ever. Pongs count,
-    /// so this is for `--ping-interval 0`.
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = parse_interval)]
+    /// How long a client may send nothing at all before it is told to
+    /// go; 0 for ever; pongs count, so use it with `--ping-interval 0`
+    #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "0", value_parser = parse_interval)]
     pub(crate) idle_timeout: Interval,
 
     /// Log no connections, only trouble.
@@ -94,13 +98,14 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Option<String>,
 
-    /// How often the server is pinged, in seconds or with a unit (500ms, 2m); 0 for never.
-    #[arg(long, value_name = "TIME", default_value = "25", value_parser = parse_interval)]
+    /// How often the server is pinged, in seconds or with a unit (500ms,
+    /// 2m); 0 for never
+    #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "25", value_parser = parse_interval)]
     pub(crate) ping_interval: Interval,
 
-    /// The longest message that is received (a longer one closes with 1009), and the longest line
-    /// that is sent. Units: K, M, G.
-    #[arg(long, value_name = "BYTES", default_value = "16M", value_parser = parse_bytes)]
+    /// The longest message that is received (a longer one closes with
+    /// 1009), and the longest line that is sent; units: K, M, G
+    #[arg(verbatim_doc_comment, long, value_name = "BYTES", default_value = "16M", value_parser = parse_bytes)]
     pub(crate) max_message: u64,
 }
 
@@ -185,7 +190,7 @@ const WRITE_TIME: &str = "write a time such as 30, 0.5, 500ms, 30s or 2m";
 
 const EXAMPLES: &str = "\
 Examples:
-  sansocket demo                               both ends at work, in two seconds
+  sansocket demo                               both ends at work, in under a second
   sansocket serve                              an echo server on 127.0.0.1:9001
   sansocket connect ws://127.0.0.1:9001        type a line, get it back
 

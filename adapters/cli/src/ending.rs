@@ -11,23 +11,22 @@ pub(crate) struct Ending<'c>(pub(crate) &'c Closed);
 impl Ending<'_> {
     /// Whether both ends agreed to part, and neither found fault with the other.
     pub(crate) fn is_good(&self) -> bool {
-        let is_good = match self.0.code {
-            CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS_RECEIVED => true,
-            CloseCode(code) => code >= APPLICATION_CODES,
-        };
-        self.0.clean && is_good
+        self.0.clean && is_good(self.0.code) && self.0.peer_code.is_none_or(is_good)
     }
 }
 
 impl fmt::Display for Ending<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Closed { code, by, reason, clean, cause, .. } = self.0;
+        let Closed { code, by, reason, peer_code, clean, cause, .. } = self.0;
         write!(f, "closed {code}")?;
         let is_told_below = matches!(cause, CloseCause::Protocol(error) if error.to_string() == *reason);
         if !reason.is_empty() && !is_told_below {
             write!(f, " {reason:?}")?; // Quoted, and with its control characters escaped.
         }
         write!(f, " by {by}, {}", if *clean { "clean" } else { "not clean" })?;
+        if let Some(peer_code) = peer_code.filter(|peer_code| peer_code != code) {
+            write!(f, ", while the peer closed {peer_code}")?;
+        }
         match cause {
             CloseCause::CloseFrame => Ok(()),
             cause => write!(f, ": {cause}"),
@@ -55,6 +54,13 @@ pub(crate) fn why_not_accepted(error: &AcceptError) -> String {
             cause => format!("no handshake: {cause}"),
         },
         error => error.to_string(),
+    }
+}
+
+fn is_good(code: CloseCode) -> bool {
+    match code {
+        CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS_RECEIVED => true,
+        CloseCode(code) => code >= APPLICATION_CODES,
     }
 }
 

@@ -158,13 +158,14 @@ impl<S: Transport> Shared<S> {
                 core.turn = Turn::Overtime;
             }
             let result;
+            let began_at = Instant::now(); // The pong to a ping in it may be there before the write returns.
             (core, result) = self.write_once(core, sharing);
             match Called::from(result) {
                 Called::Did(0) => self.fail(io::ErrorKind::WriteZero.into()),
                 Called::Did(n) => {
                     core.written += n as u64;
                     core.stalled_since = None;
-                    core.connection.advance_outgoing(Instant::now(), n);
+                    core.connection.advance_outgoing(began_at, n);
                     self.obey(&mut core);
                 }
                 Called::Interrupted => {}

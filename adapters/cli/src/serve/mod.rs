@@ -79,8 +79,7 @@ impl Echo {
 
     /// Speaks the first of its subprotocols that the client offers; a client that offers none of them is welcome too.
     fn decide(&self, request: &RequestHead<'_>) -> Result<Acceptance, Rejection> {
-        let spoken: Vec<&str> = self.subprotocols.iter().map(String::as_str).collect();
-        let chosen = choose_subprotocol(&request.headers, &spoken).ok().flatten();
+        let chosen = choose_subprotocol(&request.headers, &self.subprotocols).ok().flatten();
         let acceptance = chosen.map_or(Ok(Acceptance::new()), |name| Acceptance::new().subprotocol(name));
         Ok(acceptance.unwrap_or_default()) // The names were checked on the command line.
     }

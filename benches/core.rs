@@ -1,0 +1,123 @@
+//! How fast the core is: `cargo bench --bench core`. Times are for one message, input in reads of at most 16 KiB.
+
+// The macros of criterion make functions without docs.
+#![allow(missing_docs)]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sansocket::frame::{HEADER_LEN_MAX, Header, Opcode, Rsv, Utf8Validator, apply_mask, from_utf8};
+use sansocket::{Config, Connection, Event, RecvBuf, Role};
+
+criterion_group!(benches, frame, receive, send);
+criterion_main!(benches);
+
+const SIZES: [usize; 6] = [16, 125, 1024, 16 * 1024, 64 * 1024, 1024 * 1024];
+/// How many messages an iteration takes: many small ones come in one read.
+const BATCH_LEN: usize = 64;
+
+fn frame(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("frame");
+    for len in SIZES {
+        group.throughput(Throughput::Bytes(len as u64));
+        let mut payload = vec![b'a'; len];
+        group.bench_function(BenchmarkId::new("mask", len), |bencher| {
+            bencher.iter(|| apply_mask(black_box(&mut payload), [1, 2, 3, 4], 1));
+        });
+        for (name, text) in [("ascii", "a".repeat(len)), ("mixed", "é€💩 abc".repeat(len / 13 + 1))] {
+            group.bench_function(BenchmarkId::new(format!("utf8 {name}"), len), |bencher| {
+                bencher.iter(|| from_utf8(black_box(text.as_bytes())).is_some());
+            });
+            group.bench_function(BenchmarkId::new(format!("utf8 in pieces {name}"), len), |bencher| {
+                bencher.iter(|| {
+                    let mut validator = Utf8Validator::new();
+                    text.as_bytes().chunks(1000).all(|piece| validator.feed(black_box(piece)).is_ok())
+                });
+            });
+        }
+    }
+    group.finish();
+    let wire = frame_of(Opcode::Binary, &[0; 1024], Some([1, 2, 3, 4]));
+    criterion.bench_function("frame/decode header", |bencher| bencher.iter(|| Header::decode(black_box(&wire))));
+}
+
+fn receive(criterion: &mut Criterion) {
+    for (role, masking_key) in [(Role::Server, Some([1, 2, 3, 4])), (Role::Client, None)] {
+        for (kind, opcode, unit) in
+            [("binary", Opcode::Binary, "a"), ("ascii", Opcode::Text, "a"), ("mixed", Opcode::Text, "é€💩 abc")]
+        {
+            let mut group = criterion.benchmark_group(format!("receive {kind} as {role:?}"));
+            for len in SIZES {
+                let payload = unit.repeat(len / unit.len());
+                let wire = frame_of(opcode, payload.as_bytes(), masking_key).repeat(BATCH_LEN);
+                group.throughput(Throughput::Elements(BATCH_LEN as u64));
+                let now = Instant::now();
+                let mut connection = Connection::open(role, Config::default(), [7; 32], now);
+                let mut buf = RecvBuf::new();
+                group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
+                    bencher.iter(|| {
+                        let mut rest = &wire[..];
+                        let mut received = 0;
+                        while !rest.is_empty() {
+                            let spare = buf.spare_mut();
+                            let n = spare.len().min(rest.len());
+                            spare[..n].copy_from_slice(&rest[..n]);
+                            buf.advance_received(n);
+                            rest = &rest[n..];
+                            while let Some(event) = connection.poll_event(now, &mut buf) {
+                                received += match event {
+                                    Event::Text(text) => text.len(),
+                                    Event::Binary(bytes) => bytes.len(),
+                                    event => panic!("{event:?}"),
+                                };
+                            }
+                        }
+                        assert_eq!(received, BATCH_LEN * payload.len());
+                    });
+                });
+            }
+            group.finish();
+        }
+    }
+}
+
+fn send(criterion: &mut Criterion) {
+    for role in [Role::Server, Role::Client] {
+        let mut group = criterion.benchmark_group(format!("send binary as {role:?}"));
+        for len in SIZES {
+            group.throughput(Throughput::Elements(1));
+            let payload = vec![b'a'; len];
+            let now = Instant::now();
+            let mut connection = Connection::open(role, Config::default(), [7; 32], now);
+            let mut sent = 0_usize;
+            group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
+                bencher.iter(|| {
+                    connection.send_binary(now, black_box(&payload)).expect("there is room");
+                    sent += 1;
+                    // Up to a batch leaves in one write.
+                    while connection.buffered_len() > 64 * 1024
+                        || (sent.is_multiple_of(BATCH_LEN) && connection.buffered_len() > 0)
+                    {
+                        let n = black_box(connection.outgoing()).len();
+                        connection.advance_outgoing(now, n);
+                    }
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+fn frame_of(opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>) -> Vec<u8> {
+    let header = Header { fin: true, rsv: Rsv::NONE, opcode, masking_key, payload_len: payload.len() as u64 };
+    let mut wire = vec![0; HEADER_LEN_MAX];
+    let mut head = [0; HEADER_LEN_MAX];
+    let head_len = header.encode(&mut head);
+    wire.splice(.., head[..head_len].iter().copied());
+    wire.extend_from_slice(payload);
+    if let Some(key) = masking_key {
+        apply_mask(&mut wire[head_len..], key, 0);
+    }
+    wire
+}
