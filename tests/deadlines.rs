@@ -647,3 +647,47 @@ fn the_pong_deadline_runs_from_when_the_ping_was_written() {
         strikes_at(&mut bench, 221 * SEC, Deadline::Pong);
     }
 }
+
+/// A peer can make decoding pause at will; that must not give its message new time.
+#[test]
+fn pauses_do_not_postpone_the_message_deadline() {
+    let limits = only(|config| config.message_timeout = Some(120 * SEC));
+    for role in ROLES {
+        let mut bench = Bench::open(role, limits.clone());
+        bench.receive_frames(&[text("a").more()]);
+        let pings: Vec<Frame> = (0..128).map(|_| ping("")).collect();
+        bench.at(119 * SEC).receive_frames(&pings);
+        assert!(bench.connection.is_paused());
+        bench.flush();
+        assert_eq!(bench.poll(), []);
+        strikes_at(&mut bench, 120 * SEC, Deadline::Message);
+    }
+}
+
+/// What meets one of two deadlines that have passed does not meet the other.
+#[test]
+fn a_sign_of_life_does_not_save_a_message_that_is_late() {
+    let limits = only(|config| {
+        config.idle_timeout = Some(10 * SEC);
+        config.message_timeout = Some(12 * SEC);
+    });
+    for role in ROLES {
+        let mut bench = Bench::open(role, limits.clone());
+        bench.receive_frames(&[text("a").more()]);
+        bench.buf.extend_from_slice(&wire_to(role, &[ping("")]));
+        assert_eq!(bench.at(13 * SEC).timeout(), [Seen::Ping(vec![])]);
+        bench.flush();
+        let closed = only_closed(bench.eof());
+        assert_eq!(closed.cause, CloseCause::Deadline(Deadline::Message), "{role:?}");
+    }
+}
+
+#[test]
+fn a_failed_transport_ends_the_connection_whatever_is_queued() {
+    let limits = only(|config| config.high_water_mark = 16);
+    let mut server = Bench::server(limits);
+    assert_eq!(server.receive(REQUEST.as_bytes()), [Seen::Request]);
+    server.connection.handle_transport_error();
+    server.connection.accept(server.now, &Acceptance::new()).unwrap_err();
+    assert_eq!(only_closed(server.poll()).cause, CloseCause::TransportFailed);
+}

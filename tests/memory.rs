@@ -446,3 +446,47 @@ fn an_end_gives_everything_back_but_the_report() {
         assert!(cost.live <= size_of::<Closed>() as isize, "{role:?}: {} bytes are still held", cost.live);
     }
 }
+
+/// Control frames between fragments leave nothing behind, however the reads fall.
+#[test]
+fn control_frames_inside_a_message_cost_no_memory() {
+    for role in ROLES {
+        for in_pieces in [false, true] {
+            let mut bench = Bench::open(role, config(timeless));
+            bench.receive(&wire_to(role, &[text("\u{20ac}").more()])[..]);
+            let pongs = wire_to(role, &[pong([7; 100])]).repeat(997);
+            for _ in 0..100 {
+                for chunk in pongs.chunks(1013) {
+                    bench.buf.extend_from_slice(chunk);
+                    while let Some(event) = match in_pieces {
+                        true => bench.connection.poll_event_in_pieces(bench.now, &mut bench.buf),
+                        false => bench.connection.poll_event(bench.now, &mut bench.buf),
+                    } {
+                        assert!(matches!(event, Event::Pong { .. } | Event::TextPiece { .. }), "{event:?}");
+                    }
+                }
+                assert!(bench.buf.capacity() <= 64 * 1024, "{role:?}: {} bytes", bench.buf.capacity());
+            }
+        }
+    }
+}
+
+/// A peer that reads a little now and then, and pings in between, while a long message waits for it.
+#[test]
+fn pongs_behind_a_long_message_are_bounded() {
+    let limits = config(timeless);
+    for role in ROLES {
+        let mut bench = Bench::open(role, limits.clone());
+        bench.connection.send_binary(bench.now, &[7; 70_000]).unwrap();
+        let pings = wire_to(role, &[ping([7; 125])]).repeat(128);
+        for _ in 0..2000 {
+            if bench.connection.wants_read() {
+                bench.buf.extend_from_slice(&pings);
+            }
+            bench.poll();
+            let bound = 70_014 + 3 * 128 * 131;
+            assert!(bench.connection.buffered_len() <= bound, "{} bytes wait", bench.connection.buffered_len());
+            bench.connection.advance_outgoing(bench.now, 1000);
+        }
+    }
+}

@@ -61,7 +61,7 @@ impl RecvBuf {
         Self::with_read_size(READ_SIZE)
     }
 
-    /// An empty buffer that offers at most `read_size` bytes to each read, at least 64.
+    /// An empty buffer that offers at most `read_size` bytes to each read, from 64 to 16 Mi.
     pub fn with_read_size(read_size: usize) -> Self {
         Self {
             storage: BytesMut::new(),
@@ -72,7 +72,7 @@ impl RecvBuf {
             lent: 0..0,
             lent_kind: None,
             allocated: 0,
-            read_size: read_size.max(64),
+            read_size: read_size.clamp(64, 16 * 1024 * 1024),
             roomy_rounds: 0,
         }
     }
@@ -94,7 +94,7 @@ impl RecvBuf {
     /// Takes the first `len` bytes of [`spare_mut`](Self::spare_mut) as received; more than it held count as all it held.
     #[inline]
     pub fn advance_received(&mut self, len: usize) {
-        self.end += len.min(self.storage.len() - self.end);
+        self.end += len.min(self.read_size).min(self.storage.len() - self.end);
     }
 
     /// Appends bytes that somebody else has read: the first frames behind an HTTP head, or a test's.
@@ -156,6 +156,11 @@ impl RecvBuf {
         self.read -= lent.end;
         self.end -= lent.end;
         payload.advance(lent.start);
+        if self.storage.is_empty() {
+            // The payload is all there was.
+            self.storage = BytesMut::new();
+            self.allocated = 0;
+        }
         payload.freeze()
     }
 
@@ -181,9 +186,9 @@ impl RecvBuf {
         self.joined - self.start + self.end - self.read
     }
 
-    /// How many bytes the buffer occupies now.
+    /// How large the allocation is, a part of which payloads that were taken may share.
     pub fn capacity(&self) -> usize {
-        self.storage.len()
+        self.allocated
     }
 
     /// Takes over what is left in `other`, which is empty then. What was left here is dropped.
@@ -194,22 +199,20 @@ impl RecvBuf {
         self.forget_lent();
         other.forget_lent();
         (self.start, self.joined, self.read, self.end) = (0, 0, 0, 0);
-        let left = other.end - other.start;
+        let (message_len, left) = (other.joined_len(), other.len());
         if self.storage.len() < left {
             self.make_room(left);
         }
-        self.storage[..left].copy_from_slice(&other.storage[other.start..other.end]);
-        (self.joined, self.read, self.end) = (other.joined - other.start, other.read - other.start, left);
+        other.copy_left_to(&mut self.storage);
+        (self.joined, self.read, self.end) = (message_len, message_len, left);
         (other.start, other.joined, other.read, other.end) = (0, 0, 0, 0);
     }
 
     /// Gives the allocation back, or as much of it as nothing is left in. For a connection that goes idle.
     pub fn release(&mut self) {
         self.forget_lent();
-        if self.is_empty() {
-            self.reallocate(0);
-        } else if self.len() <= self.storage.len() / 2 {
-            self.reallocate(self.end - self.start);
+        if self.len() <= self.allocated / 2 {
+            self.reallocate(self.len());
         }
     }
 
@@ -301,33 +304,32 @@ impl RecvBuf {
     /// message, would cost more.
     #[inline]
     fn compact_when_cheap(&mut self) {
-        if self.start / DEAD_FACTOR_MIN >= self.end - self.start {
+        let left = self.len();
+        if (self.end - left) / DEAD_FACTOR_MIN >= left {
             self.compact();
         }
     }
 
     /// Makes what is left, which is little, start at the front; gives back a spike's memory when it has not been needed for a while.
     fn compact(&mut self) {
-        if self.storage.len() > SPIKE_FACTOR * self.read_size {
-            let roomy = self.end < self.storage.len() / SPIKE_FACTOR;
+        if self.allocated > SPIKE_FACTOR * self.read_size {
+            let roomy = self.end < self.allocated / SPIKE_FACTOR;
             self.roomy_rounds = if roomy { self.roomy_rounds + 1 } else { 0 };
             if self.roomy_rounds >= ROOMY_ROUNDS_MAX {
-                return self.reallocate(self.end - self.start);
+                return self.reallocate(self.len());
             }
         }
-        self.storage.copy_within(self.start..self.end, 0);
-        self.rebase();
+        self.close_up();
     }
 
     /// Provides for at least `room` spare bytes.
     #[cold]
     fn make_room(&mut self, room: usize) {
-        let left = self.end - self.start;
+        let left = self.len();
         let needed = left + room;
         if needed <= self.storage.len() && left <= self.storage.len() / 2 {
             // Each move frees at least as much as it moves, so all moves together cost no more than the reads.
-            self.storage.copy_within(self.start..self.end, 0);
-            self.rebase();
+            self.close_up();
         } else if left > self.storage.len() / 2 {
             self.reallocate(needed.max(2 * self.storage.len()));
         } else {
@@ -338,19 +340,32 @@ impl RecvBuf {
     /// Moves what is left to the front of a fresh allocation of `len` bytes.
     fn reallocate(&mut self, len: usize) {
         let mut storage = BytesMut::zeroed(len);
-        storage[..self.end - self.start].copy_from_slice(&self.storage[self.start..self.end]);
+        self.copy_left_to(&mut storage);
         self.storage = storage;
         self.allocated = len;
         self.roomy_rounds = 0;
         self.rebase();
     }
 
+    /// Moves the message to the front, and what is unread up to it.
+    fn close_up(&mut self) {
+        let message_len = self.joined_len();
+        self.storage.copy_within(self.start..self.joined, 0);
+        self.storage.copy_within(self.read..self.end, message_len);
+        self.rebase();
+    }
+
+    /// Copies the message, and right behind it what is unread.
+    fn copy_left_to(&self, storage: &mut [u8]) {
+        let (message, rest) = storage.split_at_mut(self.joined_len());
+        message.copy_from_slice(&self.storage[self.start..self.joined]);
+        rest[..self.end - self.read].copy_from_slice(self.unread());
+    }
+
     /// Moves the marks after what is left has been moved to the front.
     fn rebase(&mut self) {
-        self.joined -= self.start;
-        self.read -= self.start;
-        self.end -= self.start;
-        self.start = 0;
+        let (message_len, left) = (self.joined_len(), self.len());
+        (self.start, self.joined, self.read, self.end) = (0, message_len, message_len, left);
     }
 }
 
@@ -449,6 +464,41 @@ mod tests {
         buf.skip(10);
         buf.release();
         assert_eq!(buf.capacity(), 0);
+    }
+
+    /// Control frames between fragments leave a gap, which is not what is left.
+    #[test]
+    fn a_gap_is_given_back() {
+        let mut buf = filled(b"x");
+        buf.join(1);
+        for _ in 0..10_000 {
+            buf.extend_from_slice(&[0; 99]);
+            buf.skip(90);
+            assert!(buf.lend_unread(8).len() == 8 && buf.len() == 2);
+            assert!(buf.capacity() < 1000, "{} bytes for {}", buf.capacity(), buf.len());
+            buf.skip(1);
+        }
+        buf.release();
+        assert_eq!(buf.capacity(), 1);
+    }
+
+    /// What is left of an allocation after a payload was split off does not hide how large it is.
+    #[test]
+    fn the_rest_of_a_large_allocation_is_given_back_too() {
+        let mut buf = RecvBuf::new();
+        buf.extend_from_slice(&[7; 1_000_000]);
+        buf.lend_unread(990_000);
+        assert_eq!(buf.take_payload().len(), 990_000);
+        for round in 0.. {
+            let n = buf.unread().len();
+            buf.skip(n);
+            buf.spare_mut();
+            buf.advance_received(10);
+            if buf.capacity() <= 4 * READ_SIZE {
+                break;
+            }
+            assert!(round < 100, "never shrinks");
+        }
     }
 
     #[test]

@@ -60,6 +60,7 @@ impl Connection {
                 self.queue_close(now, payload);
                 let closed = Closed::local(code, reason.to_owned(), CloseCause::CloseFrame);
                 let deadline = after(now, self.config.close_timeout);
+                self.timers.closing();
                 self.state = State::CloseSent(Box::new(Ending { closed, deadline, teardown: Teardown::Shutdown }));
             }
             State::CloseSent(_) | State::Draining(_) | State::Closed { .. } => {}

@@ -100,8 +100,8 @@ pub struct Config {
     /// 30 s: a peer that reads, however slowly, takes some bytes in that time.
     pub write_timeout: Option<Duration>,
 
-    /// From the first byte of a message to the last, or of a lone control frame; then it closes with 1008. Starts anew when decoding had
-    /// to wait for output to be written.
+    /// From the first byte of a message to the last, or of a lone control frame; then it closes with 1008. While decoding waits for
+    /// output to be written, it rests.
     ///
     /// 120 s: what the longest message takes at about 1 Mbit/s. A caller who takes endless messages in pieces sets `None`.
     pub message_timeout: Option<Duration>,

@@ -34,6 +34,8 @@ pub(super) struct Timers {
     pong_due: Option<Instant>,
     /// Since when a message is under way.
     message_since: Option<Instant>,
+    /// Since when decoding is paused.
+    paused_since: Option<Instant>,
     /// Since when output waits without progress.
     stalled_since: Option<Instant>,
     rtt: Option<Duration>,
@@ -129,15 +131,26 @@ impl Timers {
         self.passed = self.passed.filter(|deadline| *deadline == Deadline::Message);
     }
 
-    /// Output was written that decoding has waited for.
-    pub(super) fn resume(&mut self, now: Instant) {
+    /// Decoding waits for output to be written.
+    pub(super) fn paused(&mut self, now: Instant) {
+        self.paused_since.get_or_insert(now);
+    }
+
+    /// Output was written that decoding has waited for, and perhaps waits for more of.
+    pub(super) fn resume(&mut self, now: Instant, still_paused: bool) {
         self.sign_of_life(now);
-        self.message_since = self.message_since.map(|_| now);
+        if let Some(since) = std::mem::replace(&mut self.paused_since, still_paused.then_some(now)) {
+            let rested = now.saturating_duration_since(since);
+            self.message_since = self.message_since.and_then(|since| since.checked_add(rested));
+        }
     }
 
     /// A deadline that is judged later has passed; it is not due again.
     fn pass(&mut self, deadline: Deadline) {
-        self.passed = self.passed.or(Some(deadline));
+        // A byte may still meet the others, but not that of the message.
+        if deadline == Deadline::Message || self.passed.is_none() {
+            self.passed = Some(deadline);
+        }
         match deadline {
             Deadline::Pong => self.pong_due = None,
             Deadline::Idle => self.received_at = None,
@@ -177,6 +190,11 @@ impl Timers {
                 self.ping_left(now, config);
             }
         }
+    }
+
+    /// The closing handshake has begun, which has a deadline of its own.
+    pub(super) fn closing(&mut self) {
+        self.passed = None;
     }
 
     pub(super) fn output_lost(&mut self) {

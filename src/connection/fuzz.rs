@@ -59,7 +59,6 @@ fn check(data: &[u8], connect: impl Fn(Instant) -> Connection) {
 struct Seen {
     told: Vec<Told>,
     sent: Vec<u8>,
-    /// The kind and the beginning of a message that was never finished, in pieces; not compared with a whole one's.
     closed: Option<Closed>,
 }
 

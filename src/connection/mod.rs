@@ -242,13 +242,14 @@ impl Connection {
         if n == 0 || self.send_buf.is_empty() {
             return;
         }
-        if self.is_paused() {
-            // Nothing was read meanwhile: that the peer takes something is the sign of life.
-            self.timers.resume(now);
-        }
+        let was_paused = self.is_paused();
         self.send_buf.advance(n);
         self.receiving.unsent_pongs = 0;
         self.sending.output_shrank(self.send_buf.len(), self.config.high_water_mark);
+        if was_paused {
+            // Nothing was read meanwhile: that the peer takes something is the sign of life.
+            self.timers.resume(now, self.is_paused());
+        }
         self.timers.output_taken(now, n, self.send_buf.is_empty(), &self.config);
         self.settle();
     }
@@ -275,6 +276,9 @@ impl Connection {
     /// does not pause decoding: two ends that both send a long one at once have to read, or neither could write.
     #[inline]
     pub fn is_paused(&self) -> bool {
+        if self.receiving.stream == Stream::Failed {
+            return false; // Nothing will be written any more.
+        }
         self.send_buf.len() > self.config.high_water_mark.max(self.sending.tolerated_len)
             || self.receiving.unsent_pongs >= self.config.unsent_pongs_max.max(1)
     }

@@ -45,6 +45,9 @@ impl Connection {
     /// # Errors
     /// [`AcceptError::NoRequest`] when none waits, [`AcceptError::SubprotocolNotOffered`].
     pub fn accept(&mut self, now: Instant, acceptance: &Acceptance) -> Result<(), AcceptError> {
+        if self.receiving.stream == Stream::Failed {
+            return Err(AcceptError::NoRequest);
+        }
         let State::Opening(opening) = &self.state else {
             return Err(AcceptError::NoRequest);
         };
@@ -108,6 +111,12 @@ impl Connection {
         if event.is_some() {
             return event;
         }
+        if let State::Opening(opening) = &self.state
+            && matches!(opening.phase, Phase::RefusalBody { is_due: true, .. })
+        {
+            // The refusal was in another buffer.
+            self.end_opening(Side::Local, CloseCause::Deadline(Deadline::Handshake));
+        }
         // Only here, so that a refusal whose end is the end of the stream is reported as one.
         match self.receiving.stream {
             Stream::Open => {}
@@ -146,18 +155,21 @@ impl Connection {
             return None;
         };
         let scanned = opening.scanner.scan(input.unread(), self.config.head_len_max);
+        let mut unread_len = input.unread().len();
         let read = match scanned {
             Ok(None) => return None,
             Err(error) => Err(error.into()),
             Ok(Some(head_len)) => {
                 input.lend_unread(head_len);
                 let input = &*input;
+                unread_len = input.unread().len();
                 self.read_request(input.lent())
             }
         };
         match read {
             Ok(head) => Some(head),
             Err(fault) => {
+                self.receiving.unread_len = unread_len;
                 let mut response = Vec::new();
                 fault.encode_response(&mut response);
                 self.queue_raw(now, &response);
@@ -254,7 +266,7 @@ impl Connection {
             status: head.status,
             headers: head.headers.to_owned(),
             body,
-            body_truncated: cut || (framing == BodyFraming::UntilEof && !stream_ended),
+            body_truncated: cut || (framing == BodyFraming::UntilEof && self.receiving.stream != Stream::Ended),
         });
         let refusal = refusal.ok()?;
         input.skip(input.unread().len());

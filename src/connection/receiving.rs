@@ -16,7 +16,7 @@ pub(super) struct Receiving {
     /// What the headers of the message under way have announced so far.
     message_len: u64,
     /// How many unread bytes the last poll left, so that the next one sees whether any came.
-    unread_len: usize,
+    pub(super) unread_len: usize,
     /// How many bytes of the message under way the last poll left, to tell the buffer from another one.
     joined_len: usize,
     /// How many frames the message under way has so far.
@@ -33,7 +33,7 @@ pub(super) struct Receiving {
     fin: bool,
     /// Whether a piece of the message under way has been delivered.
     in_pieces: bool,
-    /// Whether unread bytes wait because decoding was paused.
+    /// Whether unread bytes wait because decoding was paused, or a message is withheld.
     pub(super) has_backlog: bool,
     pub(super) stream: Stream,
 }
@@ -79,7 +79,7 @@ impl Connection {
     /// The next event, with messages whole; `None` when there is none until something arrives, is written or falls due.
     ///
     /// Takes what it decodes from `input`, which must be the same for each call, or one that everything left in it was moved to
-    /// ([`RecvBuf::take_over`]); another one ends the connection ([`CloseCause::WrongBuffer`]).
+    /// ([`RecvBuf::take_over`]); one that lacks what was left ends the connection ([`CloseCause::WrongBuffer`]).
     #[inline]
     pub fn poll_event<'b>(&mut self, now: Instant, input: &'b mut RecvBuf) -> Option<Event<'b>> {
         self.poll(now, input, Delivery::Whole)
@@ -97,7 +97,8 @@ impl Connection {
     /// Like [`poll_event`](Self::poll_event), but takes no message: `None` as soon as the next thing in the stream is one, or a piece of one.
     ///
     /// For an adapter whose application does not receive at the moment: control frames are answered, and messages wait. While one
-    /// does, the pong, idle and message deadlines start anew with each call: what would meet them may be stuck behind it.
+    /// does, [`wants_read`](Self::wants_read) is false, and the pong, idle and message deadlines start anew with each call: what would meet
+    /// them may be stuck behind it.
     pub fn poll_control_event<'b>(&mut self, now: Instant, input: &'b mut RecvBuf) -> Option<Event<'b>> {
         self.poll(now, input, Delivery::Withheld)
     }
@@ -132,6 +133,7 @@ impl Connection {
         let unread_len = input.unread().len();
         if unread_len < self.receiving.unread_len || input.joined_len() != self.receiving.joined_len {
             let cause = CloseCause::WrongBuffer;
+            self.receiving.unread_len = unread_len; // It is somebody else's, and stays as it is.
             self.fail_with(now, CloseCode::INTERNAL_ERROR, cause.to_string(), cause, Teardown::Shutdown);
             return self.take_report();
         }
@@ -157,6 +159,7 @@ impl Connection {
                 return self.take_report();
             }
             Ok(Step::Withheld) => {
+                self.receiving.has_backlog = true;
                 self.timers.sign_of_life(now);
                 self.timers.message_done();
                 return self.take_report();

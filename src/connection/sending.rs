@@ -29,6 +29,8 @@ pub(super) struct Sending {
     /// The output above the high-water mark for which decoding does not pause: that of a message that was sent while there was room.
     /// 0 when nothing is above the mark.
     pub(super) tolerated_len: usize,
+    /// How much of that is control frames that nobody ordered.
+    tolerated_control_len: usize,
 }
 
 impl Sending {
@@ -209,13 +211,14 @@ impl Connection {
     pub(super) fn answer_ping(&mut self, now: Instant, payload: &[u8]) {
         if self.receiving.stream != Stream::Failed {
             self.queue_automatic(now, Opcode::Pong, payload);
-            self.receiving.unsent_pongs += 1;
+            self.receiving.unsent_pongs = self.receiving.unsent_pongs.saturating_add(1);
+            self.note_pause(now);
         }
     }
 
     /// Queues the heartbeat's ping.
     pub(super) fn queue_heartbeat(&mut self, now: Instant) {
-        if !self.timers.ping_waits() {
+        if !self.timers.ping_waits() && self.receiving.stream != Stream::Failed {
             let payload: [u8; 8] = self.keystream.take();
             self.queue_automatic(now, Opcode::Ping, &payload);
             self.timers.pinged(now, payload, self.send_buf.len());
@@ -240,16 +243,28 @@ impl Connection {
     fn queue_order(&mut self, now: Instant, fin: bool, opcode: Opcode, payload: &[u8]) {
         let before = self.send_buf.len();
         self.queue_frame(now, fin, opcode, payload);
-        self.ordered(before);
+        self.ordered(now, before);
     }
 
     /// Takes note of an order, before which so much was waiting.
     #[inline]
-    fn ordered(&mut self, before: usize) {
+    fn ordered(&mut self, now: Instant, before: usize) {
         self.sending.owes_answer = false;
         let high_water_mark = self.config.high_water_mark;
-        if self.send_buf.len() > high_water_mark && before <= high_water_mark.saturating_add(CONTROL_ROOM) {
+        if self.send_buf.len() <= high_water_mark {
+            return;
+        }
+        if before <= high_water_mark.saturating_add(CONTROL_ROOM) {
             self.sending.tolerated_len = self.send_buf.len();
+            self.sending.tolerated_control_len = 0;
+        }
+        self.note_pause(now);
+    }
+
+    /// Takes note of when a pause begins.
+    fn note_pause(&mut self, now: Instant) {
+        if self.is_paused() {
+            self.timers.paused(now);
         }
     }
 
@@ -257,8 +272,11 @@ impl Connection {
     fn queue_automatic(&mut self, now: Instant, opcode: Opcode, payload: &[u8]) {
         let before = self.send_buf.len();
         self.queue_frame(now, true, opcode, payload);
-        if self.sending.tolerated_len > 0 {
-            self.sending.tolerated_len += self.send_buf.len() - before;
+        let added = self.send_buf.len() - before;
+        let tolerable = (self.config.unsent_pongs_max.max(1) as usize).saturating_mul(CONTROL_FRAME_LEN_MAX);
+        if self.sending.tolerated_len > 0 && self.sending.tolerated_control_len + added <= tolerable {
+            self.sending.tolerated_len += added;
+            self.sending.tolerated_control_len += added;
         }
     }
 
@@ -289,7 +307,7 @@ impl Connection {
         self.timers.output_queued(now, self.send_buf.is_empty());
         self.send_buf.push(&bytes[..len], &[]);
         self.send_buf.push_shared(payload.clone());
-        self.ordered(before);
+        self.ordered(now, before);
     }
 }
 
@@ -298,6 +316,9 @@ impl Connection {
 /// The answer to a ping (at most 131 bytes) and a heartbeat (14) may lift it above the mark between an event and the application's
 /// answer to that event, which then still finds room.
 pub const CONTROL_ROOM: usize = 256;
+
+/// The longest control frame: header, masking key, payload.
+const CONTROL_FRAME_LEN_MAX: usize = 6 + CONTROL_PAYLOAD_LEN_MAX;
 
 /// A shared payload of at least this many bytes is queued without a copy.
 ///
