@@ -1,0 +1,118 @@
+#![doc = include_str!("../README.md")]
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use async_io::Timer;
+use futures_io::{AsyncRead, AsyncWrite};
+
+pub use sansocket::handshake::OwnedRequestHead;
+pub use sansocket::{
+    Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, OriginPolicy,
+    ReadyState, RecvBuf, Refusal, Rejection, Role,
+};
+pub use sansocket_async::{
+    Acceptor, ConnectError, Connector, Error, HandshakeError, Incoming, MessageRef, Receiver, Runtime, Sender,
+    WebSocket,
+};
+
+/// A stream of `futures-io` as a [`Transport`](sansocket_async::Transport).
+#[derive(Debug)]
+pub struct Io<S>(pub S);
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> sansocket_async::Transport for Io<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match slices {
+            [slice] => Pin::new(&mut self.0).poll_write(cx, slice),
+            slices => Pin::new(&mut self.0).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // To close a TcpStream of async-std only flushes it, so that the peer would wait for the end of the stream.
+        #[cfg(feature = "async-std")]
+        if let Some(stream) = (&self.0 as &dyn std::any::Any).downcast_ref::<async_std::net::TcpStream>() {
+            return Poll::Ready(stream.shutdown(std::net::Shutdown::Write));
+        }
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+/// A timer of `async-io`.
+#[derive(Debug)]
+pub struct Sleep(Timer);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(())
+    }
+}
+
+/// The runtime of async-std, which is no longer developed: see [`Smol`].
+#[cfg(feature = "async-std")]
+#[derive(Clone, Copy, Debug)]
+pub enum AsyncStd {}
+
+/// The runtime of smol.
+#[cfg(feature = "smol")]
+#[derive(Clone, Copy, Debug)]
+pub enum Smol {}
+
+/// What a runtime needs beyond `futures-io` and `async-io`: how it spawns, and its TCP stream.
+macro_rules! runtime {
+    ($runtime:ident, $tcp:ty, $spawn:expr) => {
+        impl Runtime for $runtime {
+            type Sleep = Sleep;
+
+            fn now() -> Instant {
+                Instant::now()
+            }
+
+            fn sleep_until(at: Instant) -> Sleep {
+                Sleep(Timer::at(at))
+            }
+
+            fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+                $spawn(task);
+            }
+        }
+
+        impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> sansocket_async::Wrap<S> for $runtime {
+            type Transport = Io<S>;
+
+            fn wrap(stream: S) -> Io<S> {
+                Io(stream)
+            }
+        }
+
+        impl sansocket_async::Dial for $runtime {
+            type Tcp = $tcp;
+
+            async fn dial(host: &str, port: u16) -> io::Result<$tcp> {
+                let stream = <$tcp>::connect((host, port)).await?;
+                stream.set_nodelay(true)?;
+                Ok(stream)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "async-std")]
+runtime!(AsyncStd, async_std::net::TcpStream, |task| drop(async_std::task::spawn(task)));
+
+#[cfg(feature = "smol")]
+runtime!(Smol, smol::net::TcpStream, |task| smol::spawn(task).detach());

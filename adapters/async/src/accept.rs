@@ -1,0 +1,67 @@
+//! The server's way in.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use sansocket::{Acceptance, Config};
+
+use crate::{HandshakeError, Incoming, Runtime, WebSocket, Wrap, receive_request};
+
+/// Shakes hands with clients; serves any number of them.
+pub struct Acceptor<R> {
+    config: Arc<Config>,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime> Acceptor<R> {
+    /// With the defaults of [`Config`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the limits and deadlines of the connections.
+    pub fn config(mut self, config: impl Into<Arc<Config>>) -> Self {
+        self.config = config.into();
+        self
+    }
+
+    /// Accepts whoever asks properly.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Ended`] when there is no request in time, or a faulty one, which has been answered.
+    pub async fn accept<S>(&self, stream: S) -> Result<WebSocket<R::Transport, R>, HandshakeError>
+    where
+        R: Wrap<S>,
+    {
+        self.receive(stream).await?.accept(&Acceptance::new()).await
+    }
+
+    /// Receives a request, to look at and to accept or reject in one's own time.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub async fn receive<S>(&self, stream: S) -> Result<Incoming<R::Transport, R>, HandshakeError>
+    where
+        R: Wrap<S>,
+    {
+        receive_request(R::wrap(stream), Arc::clone(&self.config)).await
+    }
+}
+
+impl<R> Default for Acceptor<R> {
+    fn default() -> Self {
+        Self { config: Arc::default(), runtime: PhantomData }
+    }
+}
+
+impl<R> Clone for Acceptor<R> {
+    fn clone(&self) -> Self {
+        Self { config: Arc::clone(&self.config), runtime: PhantomData }
+    }
+}
+
+impl<R> std::fmt::Debug for Acceptor<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,25 @@
+//! What the asynchronous adapters of [`sansocket`] have in common: one [`WebSocket`] over any stream ([`Transport`]) and any runtime
+//! ([`Runtime`]).
+//!
+//! Applications use `sansocket-tokio` or another adapter, which name these types for their runtime. Use this crate to make one for another
+//! runtime: implement the two traits.
+
+mod accept;
+mod connect;
+mod driver;
+mod error;
+mod halves;
+mod handshake;
+mod keeper;
+mod transport;
+mod wakers;
+mod websocket;
+
+pub use accept::Acceptor;
+pub use connect::Connector;
+pub use driver::MessageRef;
+pub use error::{ConnectError, Error, HandshakeError};
+pub use halves::{Receiver, Sender};
+pub use handshake::{Incoming, connect_over, receive_request};
+pub use transport::{Dial, Runtime, Transport, Wrap};
+pub use websocket::WebSocket;

@@ -1,0 +1,51 @@
+//! What a stream and a runtime have to offer. The adapters implement it once for each runtime.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// An asynchronous byte stream.
+///
+/// As everywhere, `Poll::Pending` means that the waker of `cx` is woken when it is worth trying again, and that nothing has happened.
+pub trait Transport: Send + Unpin + 'static {
+    /// Reads some bytes; 0 at the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
+    /// Writes some of the bytes.
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+    /// Sees out what was written, where a layer in between keeps it, as TLS does.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Ends the writing direction.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// A runtime on whose streams of type `S` a WebSocket can run.
+pub trait Wrap<S>: Runtime {
+    /// `S` as a [`Transport`].
+    type Transport: Transport;
+
+    /// Makes a transport of a stream.
+    fn wrap(stream: S) -> Self::Transport;
+}
+
+/// A runtime that connects by TCP.
+pub trait Dial: Wrap<Self::Tcp> {
+    /// A TCP connection.
+    type Tcp: Send;
+
+    /// Connects to the first address of a host that answers, with `TCP_NODELAY` set.
+    fn dial(host: &str, port: u16) -> impl Future<Output = io::Result<Self::Tcp>> + Send;
+}
+
+/// A runtime: its clock, its timers and its tasks.
+pub trait Runtime: Send + Sync + 'static {
+    /// A timer.
+    type Sleep: Future + Send + 'static;
+
+    /// The runtime's time, which tests may have stopped.
+    fn now() -> Instant;
+    /// Is ready at `at`.
+    fn sleep_until(at: Instant) -> Self::Sleep;
+    /// Runs a task beside the others.
+    fn spawn(task: impl Future<Output = ()> + Send + 'static);
+}

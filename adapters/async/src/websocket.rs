@@ -1,0 +1,209 @@
+//! One WebSocket, whole.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use sansocket::{CloseCode, Closed, Connection, Message, ReadyState, RecvBuf};
+
+use crate::driver::{MessageRef, Received, Shared};
+use crate::halves::{Handle, Receiver, Sender};
+use crate::keeper::Keeper;
+use crate::{Error, Runtime, Transport};
+
+/// A WebSocket over an asynchronous stream.
+///
+/// All methods are cancel-safe: a future that is dropped before it is ready has done nothing, except that
+/// [`close`](Self::close) may have begun the closing handshake.
+///
+/// # Who drives
+///
+/// Whoever is polled: [`recv`](Self::recv) also writes, [`send`](Self::send) also flushes. A small task beside it, the *keeper*, sees to pings, pongs and
+/// deadlines while nobody is polled, so a program that only sends, only receives, or does neither for a while stays connected.
+///
+/// # When bytes leave
+///
+/// `send` writes at once, unless messages that arrived in the same read are still to be received: then their answers leave
+/// together, when the last of them has been received, when enough has gathered, or when the task does something else.
+///
+/// # When it is dropped
+///
+/// What was sent still leaves, and the connection is closed with 1001 in the background, within
+/// [`Config::close_timeout`](sansocket::Config::close_timeout). [`abort`](Self::abort) ends it at once.
+pub struct WebSocket<T: Transport, R: Runtime> {
+    handle: Handle<T, R>,
+}
+
+impl<T: Transport, R: Runtime> WebSocket<T, R> {
+    /// Goes on with a connection that is open, over its stream, with what has been read and is left in `buf`.
+    pub fn new(connection: Connection, transport: T, buf: RecvBuf) -> Self {
+        Self::start(Shared::new(connection, transport, buf))
+    }
+
+    pub(crate) fn start(shared: Shared<T>) -> Self {
+        let shared = Arc::new(shared);
+        R::spawn(Keeper::<T, R>::new(Arc::clone(&shared)));
+        Self { handle: Handle::new(shared) }
+    }
+
+    /// Receives the next message; `None` when the connection was closed cleanly.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when it ended in any other way. [`closed`](Self::closed) tells how in both cases.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+        self.handle.recv().await
+    }
+
+    /// Receives the next message for a look: `look` is called with a slice of the receive buffer, and nothing is allocated.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub async fn recv_with<O>(&mut self, look: impl FnMut(MessageRef<'_>) -> O) -> Result<Option<O>, Error> {
+        self.handle.recv_with(look).await
+    }
+
+    /// Sends a message: waits until there is room for it, not until the peer has it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the connection is over, [`Error::Send`] when it is closing.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        self.handle.order(|connection, now| connection.send(now, &message)).await
+    }
+
+    /// Sends a text message, copied into the output.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_text(&mut self, text: &str) -> Result<(), Error> {
+        self.handle.order(|connection, now| connection.send_text(now, text)).await
+    }
+
+    /// Sends a binary message, copied into the output.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_binary(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.handle.order(|connection, now| connection.send_binary(now, payload)).await
+    }
+
+    /// Sends a ping; the heartbeat sends its own.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`Error::Send`] for a payload of more than 125 bytes.
+    pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.handle.order(|connection, now| connection.ping(now, payload)).await
+    }
+
+    /// Waits until the stream has taken all that was sent.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the connection ended before.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.handle.poll_flush(cx)).await
+    }
+
+    /// Closes the connection, and waits for its end. Messages that still arrive are discarded; to receive them, use
+    /// [`start_close`](Self::start_close) and go on receiving.
+    ///
+    /// # Errors
+    /// [`Error::Send`] for a code or reason that may not be sent.
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<Closed, Error> {
+        self.start_close(code, reason)?;
+        loop {
+            if let Received::Closed = poll_fn(|cx| self.handle.poll_received(cx, &mut |_| Some(()))).await
+                && let Some(closed) = self.closed()
+            {
+                return Ok(closed);
+            }
+        }
+    }
+
+    /// Begins to close the connection; messages may still arrive until [`recv`](Self::recv) returns `None`.
+    ///
+    /// # Errors
+    /// [`Error::Send`] for a code or reason that may not be sent.
+    pub fn start_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        Ok(self.handle.with_connection(|connection, now| connection.close(now, code, reason))?)
+    }
+
+    /// Ends the connection at once: what waits is discarded, the stream dropped.
+    pub fn abort(self) {
+        self.handle.with_connection(|connection, _| connection.abort());
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.handle.shared.lock().closed.clone()
+    }
+
+    /// How far the connection is.
+    pub fn state(&self) -> ReadyState {
+        self.handle.shared.lock().connection.state()
+    }
+
+    /// The round trip of the last heartbeat.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.handle.shared.lock().connection.rtt()
+    }
+
+    /// The subprotocol that the handshake settled on.
+    pub fn subprotocol(&self) -> Option<String> {
+        self.handle.shared.lock().connection.subprotocol().map(str::to_owned)
+    }
+
+    /// The whole API of the core, then flushed as [`send`](Self::send) does. `order` must not block.
+    pub fn with_connection<O>(&mut self, order: impl FnOnce(&mut Connection, Instant) -> O) -> O {
+        self.handle.with_connection(order)
+    }
+
+    /// Looks at the stream, for its peer's address; `None` once it has been dropped.
+    pub fn with_transport<O>(&self, look: impl FnOnce(&T) -> O) -> Option<O> {
+        self.handle.shared.lock().transport().map(look)
+    }
+
+    /// Two halves for different tasks; the sending one can be cloned.
+    pub fn split(self) -> (Sender<T, R>, Receiver<T, R>) {
+        let handle = Arc::new(self.handle);
+        (Sender::new(Arc::clone(&handle)), Receiver::new(handle))
+    }
+}
+
+impl<T: Transport, R: Runtime> Stream for WebSocket<T, R> {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.handle.poll_recv(cx).map(Result::transpose)
+    }
+}
+
+impl<T: Transport, R: Runtime> Sink<Message> for WebSocket<T, R> {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.handle.poll_room(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.handle.feed(&message)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.handle.poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.handle.poll_close(cx)
+    }
+}
+
+impl<T: Transport, R: Runtime> fmt::Debug for WebSocket<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WebSocket").field(&self.handle.shared.lock().connection).finish()
+    }
+}

@@ -1,0 +1,113 @@
+#![doc = include_str!("../README.md")]
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+pub use sansocket::handshake::OwnedRequestHead;
+pub use sansocket::{
+    Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, OriginPolicy,
+    ReadyState, RecvBuf, Refusal, Rejection, Role,
+};
+pub use sansocket_async::{ConnectError, Error, HandshakeError, MessageRef};
+
+/// A WebSocket over any stream of tokio's.
+pub type WebSocket<S> = sansocket_async::WebSocket<Io<S>, Tokio>;
+/// The sending half of a [`WebSocket`]; can be cloned.
+pub type Sender<S> = sansocket_async::Sender<Io<S>, Tokio>;
+/// The receiving half of a [`WebSocket`].
+pub type Receiver<S> = sansocket_async::Receiver<Io<S>, Tokio>;
+/// A client's request that waits for an answer.
+pub type Incoming<S> = sansocket_async::Incoming<Io<S>, Tokio>;
+/// A client's request and how to connect with it.
+pub type Connector = sansocket_async::Connector<Tokio>;
+/// Shakes hands with clients.
+pub type Acceptor = sansocket_async::Acceptor<Tokio>;
+
+/// Connects to a `ws://` URL with the defaults of [`Connector`] and [`Config`].
+///
+/// # Errors
+/// [`ConnectError`], which says what to do.
+pub async fn connect(url: &str) -> Result<WebSocket<TcpStream>, ConnectError> {
+    Connector::new(url)?.connect().await
+}
+
+/// Accepts whoever asks properly, with the defaults of [`Config`].
+///
+/// # Errors
+/// [`HandshakeError`].
+pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    Acceptor::new().accept(stream).await
+}
+
+/// The runtime.
+#[derive(Clone, Copy, Debug)]
+pub enum Tokio {}
+
+/// A stream of tokio's as a [`Transport`](sansocket_async::Transport).
+#[derive(Debug)]
+pub struct Io<S>(pub S);
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> sansocket_async::Transport for Io<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        Pin::new(&mut self.0).poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match slices {
+            [slice] => Pin::new(&mut self.0).poll_write(cx, slice),
+            slices => Pin::new(&mut self.0).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl sansocket_async::Runtime for Tokio {
+    type Sleep = tokio::time::Sleep;
+
+    fn now() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn sleep_until(at: Instant) -> Self::Sleep {
+        tokio::time::sleep_until(at.into())
+    }
+
+    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+        drop(tokio::spawn(task));
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> sansocket_async::Wrap<S> for Tokio {
+    type Transport = Io<S>;
+
+    fn wrap(stream: S) -> Io<S> {
+        Io(stream)
+    }
+}
+
+impl sansocket_async::Dial for Tokio {
+    type Tcp = TcpStream;
+
+    async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
