@@ -16,9 +16,9 @@ use super::{AcceptError, CloseCause, Closed, Connection, Deadline, Event, Side, 
 use crate::buffer::RecvBuf;
 use crate::frame::CloseCode;
 use crate::handshake::{
-    AcceptKey, Acceptance, BodyFraming, ClientRequest, HeadError, HeadScanner, Refusal, Rejection, RequestFault,
-    RequestHead, ResponseFault, ResponseHead, body_framing, check_response, encode_acceptance, encode_key,
-    encode_rejection, offered_subprotocols, parse_request, parse_response, refusal_body,
+    AcceptKey, Acceptance, BodyEnd, ClientRequest, HeadError, HeadScanner, Refusal, RefusalBody, Rejection,
+    RequestFault, RequestHead, ResponseFault, ResponseHead, body_framing, check_response, encode_acceptance,
+    encode_key, encode_rejection, offered_subprotocols, parse_request, parse_response,
 };
 
 /// A handshake under way.
@@ -36,7 +36,7 @@ enum Phase {
     /// A client waits for the answer.
     Response { expected: AcceptKey, offered: Vec<String>, interim_len: usize },
     /// A client collects the body of a refusal, behind its head of so many bytes, until the deadline at most.
-    RefusalBody { head_len: usize, framing: BodyFraming, is_due: bool },
+    RefusalBody { head_len: usize, body: RefusalBody, is_due: bool },
 }
 
 impl Connection {
@@ -232,7 +232,8 @@ impl Connection {
             } else if head.status == 101 {
                 return Ok(Some(head_len));
             } else {
-                opening.phase = Phase::RefusalBody { head_len, framing: body_framing(&head), is_due: false };
+                opening.phase =
+                    Phase::RefusalBody { head_len, body: RefusalBody::new(body_framing(&head)), is_due: false };
             }
         }
         Ok(None)
@@ -252,21 +253,25 @@ impl Connection {
 
     /// Reports a refusal as soon as its body is there, or as much of it as is kept, or as will ever come.
     fn poll_refusal(&mut self, input: &mut RecvBuf) -> Option<Event<'static>> {
-        let State::Opening(opening) = &self.state else {
+        let State::Opening(opening) = &mut self.state else {
             return None;
         };
-        let Phase::RefusalBody { head_len, framing, is_due } = opening.phase else {
+        let Phase::RefusalBody { head_len, body, is_due } = &mut opening.phase else {
             return None;
         };
-        let (head, rest) = input.unread().split_at_checked(head_len)?;
-        let stream_ended = self.receiving.stream != Stream::Open;
-        let len_max = self.config.refusal_body_len_max;
-        let (body, cut) = refusal_body(framing, rest, stream_ended || is_due, len_max)?;
+        let (head, rest) = input.unread().split_at_checked(*head_len)?;
+        let end = match self.receiving.stream {
+            Stream::Open if *is_due => BodyEnd::Cut,
+            Stream::Open => BodyEnd::Open,
+            Stream::Ended => BodyEnd::Stream,
+            Stream::Failed => BodyEnd::Cut,
+        };
+        let (body, body_truncated) = body.poll(rest, end, self.config.refusal_body_len_max)?;
         let refusal = parse_response(head, self.config.headers_max).map(|head| Refusal {
             status: head.status,
             headers: head.headers.to_owned(),
             body,
-            body_truncated: cut || (framing == BodyFraming::UntilEof && self.receiving.stream != Stream::Ended),
+            body_truncated,
         });
         let refusal = refusal.ok()?;
         input.skip(input.unread().len());

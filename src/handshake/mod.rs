@@ -93,5 +93,5 @@ pub use url::{UrlError, WsUrl};
 // For the preludes, which read and write heads of their own.
 pub(crate) use authority::Authority;
 pub(crate) use headers::{check_not_reserved, write_field};
-pub(crate) use refusal_body::refusal_body;
+pub(crate) use refusal_body::{BodyEnd, RefusalBody};
 pub(crate) use url::{check_characters, percent_decoded};

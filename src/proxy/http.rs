@@ -1,14 +1,14 @@
 //! The exchange with an HTTP proxy. RFC 9110 section 9.3.6.
 //!
 //! ```text
-//! Answer ── 2xx ──▶ tunnel;   ── 1xx ──▶ Answer;   ── another status ──▶ RefusalBody ──▶ refused
+//! Answer ── 2xx ──▶ tunnel;   ── 1xx ──▶ Answer;   ── another status ──▶ Refusal ──▶ refused
 //! ```
 
 use super::{Credentials, PreludeConfig, PreludeError, ProxyError, Target};
 use crate::buffer::RecvBuf;
 use crate::handshake::{
-    BodyFraming, HeadError, HeadScanner, OwnedHeaders, Refusal, ResponseFault, body_framing, check_not_reserved,
-    parse_response, refusal_body, write_field,
+    BodyEnd, HeadError, HeadScanner, OwnedHeaders, Refusal, RefusalBody, ResponseFault, body_framing,
+    check_not_reserved, parse_response, write_field,
 };
 
 /// The client's side, once the request is written.
@@ -23,7 +23,7 @@ enum Phase {
     /// Waits for the head of the answer; interim ones had so many bytes.
     Answer { scanner: HeadScanner, interim_len: usize },
     /// Collects the body of a refusal, behind its head of so many bytes.
-    RefusalBody { head_len: usize, framing: BodyFraming },
+    Refusal { head_len: usize, body: RefusalBody },
 }
 
 impl HttpConnect {
@@ -67,18 +67,19 @@ impl HttpConnect {
                 input.consume_unread(head_len);
                 return Ok(true);
             } else {
-                self.phase = Phase::RefusalBody { head_len, framing: body_framing(&head) };
+                self.phase = Phase::Refusal { head_len, body: RefusalBody::new(body_framing(&head)) };
             }
         }
         Ok(false)
     }
 
-    fn read_refusal(&self, received: &[u8], is_all: bool) -> Option<ProxyError> {
-        let Phase::RefusalBody { head_len, framing } = self.phase else {
+    fn read_refusal(&mut self, received: &[u8], is_all: bool) -> Option<ProxyError> {
+        let Phase::Refusal { head_len, body } = &mut self.phase else {
             return None;
         };
-        let (head, raw) = received.split_at_checked(head_len)?;
-        let (body, body_truncated) = refusal_body(framing, raw, is_all, self.body_len_max)?;
+        let (head, raw) = received.split_at_checked(*head_len)?;
+        let (body, body_truncated) =
+            body.poll(raw, if is_all { BodyEnd::Stream } else { BodyEnd::Open }, self.body_len_max)?;
         let refused = parse_response(head, self.headers_max).map(|head| {
             let refusal = Refusal { status: head.status, headers: head.headers.to_owned(), body, body_truncated };
             ProxyError::Refused(Box::new(refusal))
