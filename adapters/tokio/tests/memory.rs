@@ -1,0 +1,74 @@
+//! What a connection costs on tokio. `cargo test -p sansocket-tokio --test memory -- --nocapture` prints the figures.
+
+// The figures are what one of these tests is run for.
+#![allow(clippy::print_stdout)]
+
+#[path = "../../../tests/support/counting.rs"]
+mod counting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use counting::TALLY;
+use sansocket_tokio::{Config, Connection, Io, MessageRef, RecvBuf, Role, WebSocket};
+use tokio::io::DuplexStream;
+
+fn pair(config: &Arc<Config>) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
+    let (client, server) = tokio::io::duplex(64);
+    let open = |role, stream| {
+        let now = tokio::time::Instant::now().into_std();
+        WebSocket::new(Connection::open(role, Arc::clone(config), [7; 32], now), Io(stream), RecvBuf::new())
+    };
+    (open(Role::Client, client), open(Role::Server, server))
+}
+
+/// All of it: both state machines, the handles, the keepers and their timers; and the pipe.
+#[tokio::test(start_paused = true)]
+async fn idle_connections_hold_no_buffers() {
+    let config = Arc::new(Config::default());
+    let before = TALLY.get().live;
+    let mut pairs = Vec::with_capacity(1000);
+    for _ in 0..1000 {
+        let (mut client, mut server) = pair(&config);
+        let echo = tokio::spawn(async move {
+            let message = server.recv().await.unwrap().unwrap();
+            server.send(message).await.unwrap();
+            server
+        });
+        client.send(vec![7; 16 * 1024]).await.unwrap();
+        assert_eq!(client.recv().await.unwrap().unwrap().as_bytes().len(), 16 * 1024);
+        pairs.push((client, echo.await.unwrap()));
+    }
+    // Readers that wait, and a heartbeat or two.
+    let mut waiting = Vec::with_capacity(2000);
+    for (mut client, mut server) in pairs {
+        waiting.push(tokio::spawn(async move { client.recv().await.map(drop) }));
+        waiting.push(tokio::spawn(async move { server.recv().await.map(drop) }));
+    }
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    let each = (TALLY.get().live - before) / 2000;
+    println!("an idle connection on tokio: {each} bytes, with its task and half a pipe");
+    assert!(each <= 2048, "{each} bytes");
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_message_that_is_looked_at_costs_no_allocation_and_an_owned_one_costs_one() {
+    let (mut client, mut server) = pair(&Arc::default());
+    let look = |message: MessageRef<'_>| matches!(message, MessageRef::Text("hello, hello, hello"));
+    let mut looked = Vec::with_capacity(200);
+    let mut owned = Vec::with_capacity(200);
+    for _ in 0..200 {
+        client.send_text("hello, hello, hello").await.unwrap();
+        let before = TALLY.get().allocations;
+        assert_eq!(server.recv_with(look).await.unwrap(), Some(true));
+        looked.push(TALLY.get().allocations - before);
+        client.send_text("hello, hello, hello").await.unwrap();
+        let before = TALLY.get().allocations;
+        let message = server.recv().await.unwrap();
+        owned.push(TALLY.get().allocations - before);
+        drop(message);
+    }
+    assert_eq!(looked[100..], [0; 100]);
+    assert_eq!(owned[100..], [1; 100]);
+}
