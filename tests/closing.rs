@@ -536,3 +536,17 @@ fn a_peer_that_keeps_sending_after_a_fault_is_neither_heard_nor_held() {
         assert!(matches!(only_closed(bench.at(close_timeout()).timeout()).cause, CloseCause::Protocol(_)));
     }
 }
+
+/// A pong that did not leave any more takes nothing from an end that both sides agreed on.
+#[test]
+fn an_unsent_pong_does_not_make_an_end_unclean() {
+    for role in ROLES {
+        let mut bench = Bench::open(role, Config::default());
+        bench.connection.close(bench.now, CloseCode::NORMAL, "").unwrap();
+        bench.flush();
+        bench.receive_frames(&[ping("x"), close(1000, "")]);
+        assert!(bench.connection.buffered_len() > 0, "a pong waits");
+        let closed = only_closed(bench.transport_error());
+        assert_eq!((closed.clean, closed.cause), (true, CloseCause::CloseFrame), "{role:?}");
+    }
+}

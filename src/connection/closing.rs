@@ -21,6 +21,8 @@ pub(super) struct Ending {
     closed: Closed,
     /// When it is cut short.
     pub(super) deadline: Option<Instant>,
+    /// How much output has to be written until our Close frame has left; 0 when it has.
+    close_unsent: usize,
     teardown: Teardown,
 }
 
@@ -61,7 +63,12 @@ impl Connection {
                 let closed = Closed::local(code, reason.to_owned(), CloseCause::CloseFrame);
                 let deadline = after(now, self.config.close_timeout);
                 self.timers.closing();
-                self.state = State::CloseSent(Box::new(Ending { closed, deadline, teardown: Teardown::Shutdown }));
+                self.state = State::CloseSent(Box::new(Ending {
+                    closed,
+                    deadline,
+                    close_unsent: self.send_buf.len(),
+                    teardown: Teardown::Shutdown,
+                }));
             }
             State::CloseSent(_) | State::Draining(_) | State::Closed { .. } => {}
         }
@@ -169,11 +176,12 @@ impl Connection {
 
     /// From here on nothing is decoded.
     pub(super) fn drain(&mut self, now: Instant, closed: Closed, teardown: Teardown) {
-        let deadline = match &self.state {
-            State::CloseSent(ending) | State::Draining(ending) => ending.deadline,
-            _ => after(now, self.config.close_timeout),
+        let (deadline, close_unsent) = match &self.state {
+            State::CloseSent(ending) | State::Draining(ending) => (ending.deadline, ending.close_unsent),
+            // If there is a Close frame, it was queued just now.
+            _ => (after(now, self.config.close_timeout), self.send_buf.len()),
         };
-        self.state = State::Draining(Box::new(Ending { closed, deadline, teardown }));
+        self.state = State::Draining(Box::new(Ending { closed, deadline, close_unsent, teardown }));
         self.settle();
     }
 
@@ -192,7 +200,8 @@ impl Connection {
 
     /// The transport takes nothing any more, and what waits is lost.
     pub(super) fn lose_output(&mut self) {
-        if let (State::CloseSent(ending) | State::Draining(ending), false) = (&mut self.state, self.send_buf.is_empty())
+        if let State::CloseSent(ending) | State::Draining(ending) = &mut self.state
+            && ending.close_unsent > 0
         {
             // Our Close frame is lost.
             ending.closed.clean = false;
@@ -208,7 +217,7 @@ impl Connection {
     /// Ends the connection without waiting for anything more. An end that has begun keeps its report, but for the cause of not being clean.
     pub(super) fn cut_short(&mut self, cause: CloseCause) {
         let closed = match self.begun() {
-            Some(closed) if closed.clean && self.send_buf.is_empty() => closed,
+            Some(closed) if closed.clean && self.close_has_left() => closed,
             Some(closed) if closed.cause != CloseCause::CloseFrame => closed,
             Some(closed) => Closed { cause, ..closed },
             None => Closed::local(CloseCode::ABNORMAL, String::new(), cause),
@@ -221,11 +230,26 @@ impl Connection {
         if matches!(self.state, State::Closed { .. }) {
             return;
         }
-        closed.clean &= self.send_buf.is_empty();
+        closed.clean &= self.close_has_left();
         self.state = State::Closed { report: Box::new(closed), reported: false, dropped: false };
         self.send_buf.clear();
         self.keystream.release();
         self.timers.output_lost();
+    }
+
+    /// The transport took so much of the output.
+    #[inline]
+    pub(super) fn close_leaves(&mut self, n: usize) {
+        if let State::CloseSent(ending) | State::Draining(ending) = &mut self.state {
+            ending.close_unsent = ending.close_unsent.saturating_sub(n);
+        }
+    }
+
+    fn close_has_left(&self) -> bool {
+        match &self.state {
+            State::CloseSent(ending) | State::Draining(ending) => ending.close_unsent == 0,
+            _ => false,
+        }
     }
 
     /// The report of the end that has begun, if one has.

@@ -244,6 +244,7 @@ impl Connection {
         }
         let was_paused = self.is_paused();
         self.send_buf.advance(n);
+        self.close_leaves(n);
         self.receiving.unsent_pongs = 0;
         self.sending.output_shrank(self.send_buf.len(), self.config.high_water_mark);
         if was_paused {
