@@ -1,45 +1,63 @@
 //! The one pump: everything that happens between a connection, its stream and whoever waits for them.
 //!
 //! Whoever is polled drives: a reader, a sender, or the *keeper*, a task that does what is due while the others are away (see
-//! `keeper.rs`). They take turns under one lock, which is never held while waiting.
+//! `keeper.rs`). They take turns under one lock, which is never held while waiting, nor while anybody is woken.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use sansocket::{Closed, Connection, Event, Message, RecvBuf, SendError, StreamOrder};
+use sansocket::buffer::READ_SIZE;
+use sansocket::{CloseCode, Closed, Connection, Event, Message, ReadyState, RecvBuf, SendError, StreamOrder};
 
-use crate::wakers::Wakers;
+use crate::wakers::{Due, Wakers};
 use crate::{Error, Transport};
 
-pub(crate) struct Shared<T> {
-    pub(crate) wakers: Arc<Wakers>,
-    driver: Mutex<Driver<T>>,
-}
+pub(crate) struct Shared<T>(Mutex<Driver<T>>);
 
-/// A connection, its stream, and what is left between two polls.
+/// A connection, its stream, and what is left between two turns.
 pub(crate) struct Driver<T> {
     pub(crate) connection: Connection,
     /// Holds memory only in the middle of a message or a batch.
     pub(crate) buf: RecvBuf,
     transport: Option<T>,
-    /// Of [`Wakers`], kept so that it need not be made for each poll.
+    pub(crate) wakers: Arc<Wakers>,
+    /// Of `wakers`, kept so that it need not be made for each poll.
     stream_waker: Waker,
     /// A layer below may hold what was written.
     flush_due: bool,
     shutdown_due: bool,
-    pub(crate) closed: Option<Closed>,
+    /// Nothing more can be read.
+    read_ended: bool,
     failure: Option<Arc<io::Error>>,
     /// Whether something was left to leave together with what is sent next.
-    pub(crate) leaves_later: bool,
-    /// Nobody is left who would receive.
-    pub(crate) abandoned: bool,
-    /// When a message was last handed out.
-    pub(crate) handed_out_at: Option<Instant>,
-    /// When the keeper looks next.
+    leaves_later: bool,
+    pub(crate) users: Users,
+    /// Whether a reader has come by since the keeper looked.
+    pub(crate) reader_seen: bool,
+    /// Whether the keeper has found that none does.
+    pub(crate) reader_away: bool,
+    /// When the keeper wakes by itself.
     pub(crate) keeper_at: Option<Instant>,
+    /// When it sees if the stream is attended to; `None` while it waits for the stream itself.
+    pub(crate) keeper_looks_at: Option<Instant>,
+    /// Whom to wake at the end of the turn.
+    pub(crate) due: Due,
+    /// The state that everybody knows.
+    told: ReadyState,
+}
+
+/// Who is left on this side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Users {
+    /// Somebody who can receive.
+    Receiver,
+    /// Senders only: what arrives is discarded.
+    Senders,
+    /// Nobody: the connection is to be closed.
+    Nobody,
 }
 
 /// How a reader wants its message.
@@ -60,30 +78,54 @@ pub enum MessageRef<'b> {
     Binary(&'b [u8]),
 }
 
-impl<T> Shared<T> {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Driver<T>> {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What a sender does while the stream takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhileStalled {
+    /// Waits: somebody else may receive.
+    Wait,
+    /// Reads what arrives into the buffer, for nobody else can, and the peer may be waiting for the same.
+    Read,
 }
 
 impl<T: Transport> Shared<T> {
     pub(crate) fn new(connection: Connection, transport: T, buf: RecvBuf) -> Self {
         let wakers = Arc::new(Wakers::default());
-        let driver = Driver {
+        Self(Mutex::new(Driver {
+            told: connection.state(),
             connection,
             buf,
             transport: Some(transport),
             stream_waker: Waker::from(Arc::clone(&wakers)),
+            wakers,
             flush_due: false,
             shutdown_due: false,
-            closed: None,
+            read_ended: false,
             failure: None,
             leaves_later: false,
-            abandoned: false,
-            handed_out_at: None,
+            users: Users::Receiver,
+            reader_seen: false,
+            reader_away: false,
             keeper_at: None,
-        };
-        Self { wakers, driver: Mutex::new(driver) }
+            keeper_looks_at: None,
+            due: Due::default(),
+        }))
+    }
+
+    /// Takes a turn. Those for whom it has changed something are woken behind it.
+    pub(crate) fn turn<O>(&self, act: impl FnOnce(&mut Driver<T>) -> O) -> O {
+        let mut driver = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        driver.wakers.begin_turn();
+        let done = act(&mut driver);
+        let due = driver.settle();
+        let woken = driver.wakers.end_turn(due);
+        drop(driver);
+        woken.wake();
+        done
+    }
+
+    /// A look that changes nothing.
+    pub(crate) fn look<O>(&self, look: impl FnOnce(&Driver<T>) -> O) -> O {
+        look(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -92,117 +134,123 @@ impl<T: Transport> Driver<T> {
     pub(crate) fn poll_message<R>(
         &mut self,
         now: Instant,
-        wakers: &Wakers,
         cx: &Context<'_>,
         look: &mut dyn FnMut(MessageRef<'_>) -> Option<R>,
     ) -> Poll<Received<R>> {
-        let mut waiting = false;
-        let received = loop {
+        self.reader_seen = true;
+        self.reader_away = false;
+        let mut rounds = 0;
+        loop {
             let looked = match self.connection.poll_event(now, &mut self.buf) {
                 Some(Event::Text(text)) => look(MessageRef::Text(text)),
                 Some(Event::Binary(bytes)) => look(MessageRef::Binary(bytes)),
-                Some(Event::Closed(closed)) => {
-                    self.closed = Some(closed);
-                    continue;
-                }
                 Some(_) => continue,
                 None => {
-                    if self.poll_stream(now, wakers).is_ready() {
-                        continue;
+                    if self.connection.closed().is_some() {
+                        return Poll::Ready(Received::Closed);
                     }
-                    if self.closed.is_some() {
-                        break Received::Closed;
-                    }
-                    if waiting {
-                        self.park();
-                        return Poll::Pending;
-                    }
-                    // Once more, lest something happened before the reader was known.
-                    wakers.set_reader(cx);
-                    waiting = true;
+                    ready!(self.poll_stream_for_reader(now, cx, &mut rounds));
                     continue;
                 }
             };
             if let Some(looked) = looked {
-                break Received::Looked(looked);
+                self.handed_out();
+                return Poll::Ready(Received::Looked(looked));
             }
             if let Some(message) = self.buf.take_message() {
-                break Received::Message(message);
+                self.handed_out();
+                return Poll::Ready(Received::Message(message));
             }
-        };
-        if waiting {
-            wakers.clear_reader();
         }
-        self.handed_out_at = Some(now);
+    }
+
+    /// [`poll_stream`](Self::poll_stream) for whoever waits for an event.
+    pub(crate) fn poll_stream_for_reader(&mut self, now: Instant, cx: &Context<'_>, rounds: &mut u32) -> Poll<()> {
+        *rounds += 1;
+        if *rounds <= ROUNDS_MAX && self.poll_stream(now).is_ready() {
+            return Poll::Ready(());
+        }
+        // After so many rounds it is the others' turn.
+        self.due.reader |= *rounds > ROUNDS_MAX;
+        self.wakers.set_reader(cx);
+        self.park();
+        Poll::Pending
+    }
+
+    /// The reader goes away with a message, and may not come back.
+    fn handed_out(&mut self) {
         if self.buf.is_empty() {
             self.park();
         }
-        Poll::Ready(received)
+        self.wakers.set_unattended(true);
+        self.due.keeper |= self.keeper_looks_at.is_none();
     }
 
     /// Does with the stream what can be done now; ready when it is worth polling for events again.
-    pub(crate) fn poll_stream(&mut self, now: Instant, wakers: &Wakers) -> Poll<()> {
-        let wrote = self.write_out(now);
-        if wrote {
-            wakers.wake_senders();
-        }
-        let was_over = self.closed.is_some();
-        self.obey();
-        if wrote || was_over != self.closed.is_some() {
+    pub(crate) fn poll_stream(&mut self, now: Instant) -> Poll<()> {
+        if self.write_out(now) {
             return Poll::Ready(());
         }
+        self.obey();
         if self.connection.wants_read() { self.read_in() } else { Poll::Pending }
     }
 
-    /// Writes until the stream takes no more; whether it took anything.
+    /// Writes and flushes until the stream takes no more; whether that changed anything.
     pub(crate) fn write_out(&mut self, now: Instant) -> bool {
         self.leaves_later = false;
-        let waker = self.stream_waker.clone();
-        let cx = &mut Context::from_waker(&waker);
+        let was_paused = self.connection.is_paused();
         let mut wrote = false;
         while self.connection.buffered_len() > 0 {
             let Some(transport) = &mut self.transport else { break };
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let filled = self.connection.outgoing_slices(&mut slices);
+            let cx = &mut Context::from_waker(&self.stream_waker);
             match transport.poll_write(cx, slices.get(..filled).unwrap_or_default()) {
-                Poll::Pending => return wrote,
+                Poll::Pending => return self.wrote(wrote, was_paused),
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.connection.advance_outgoing(now, n);
                     self.flush_due = true;
-                    wrote = true;
                 }
                 Poll::Ready(Ok(_)) => self.fail(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => self.fail(error),
             }
+            wrote = true;
         }
-        if self.flush_due
-            && let Some(transport) = &mut self.transport
-        {
-            match transport.poll_flush(cx) {
-                Poll::Pending => {}
+        if let (true, Some(transport)) = (self.flush_due, &mut self.transport) {
+            match transport.poll_flush(&mut Context::from_waker(&self.stream_waker)) {
+                Poll::Pending => return self.wrote(wrote, was_paused),
                 Poll::Ready(Ok(())) => self.flush_due = false,
                 Poll::Ready(Err(error)) => self.fail(error),
             }
+            wrote = true;
         }
-        if self.shutdown_due
-            && !self.flush_due
-            && let Some(transport) = &mut self.transport
-        {
+        if let (true, Some(transport)) = (self.shutdown_due, &mut self.transport) {
             // A stream that cannot be shut down any more needs no end.
-            self.shutdown_due = transport.poll_shutdown(cx).is_pending();
+            self.shutdown_due = transport.poll_shutdown(&mut Context::from_waker(&self.stream_waker)).is_pending();
+        }
+        self.wrote(wrote, was_paused)
+    }
+
+    /// Wakes those who waited for it.
+    fn wrote(&mut self, wrote: bool, was_paused: bool) -> bool {
+        if wrote {
+            self.due.senders = true;
+            self.due.reader |= was_paused;
+            self.due.keeper |= was_paused;
         }
         wrote
     }
 
-    /// Obeys the orders for the stream, and keeps the report once there is one.
-    pub(crate) fn obey(&mut self) {
+    /// Obeys the orders for the stream.
+    fn obey(&mut self) {
         while let Some(order) = self.connection.poll_stream() {
             match order {
                 StreamOrder::ShutdownWrite => {
                     self.shutdown_due = true;
-                    let waker = self.stream_waker.clone();
-                    if let (Some(transport), false) = (&mut self.transport, self.flush_due) {
-                        self.shutdown_due = transport.poll_shutdown(&mut Context::from_waker(&waker)).is_pending();
+                    if let (false, Some(transport)) = (self.flush_due, &mut self.transport) {
+                        let cx = &mut Context::from_waker(&self.stream_waker);
+                        self.shutdown_due = transport.poll_shutdown(cx).is_pending();
                     }
                 }
                 StreamOrder::Drop => self.transport = None,
@@ -212,55 +260,184 @@ impl<T: Transport> Driver<T> {
 
     fn read_in(&mut self) -> Poll<()> {
         let Some(transport) = &mut self.transport else { return Poll::Pending };
+        if self.read_ended {
+            return Poll::Pending;
+        }
         borrow_scratch(&mut self.buf);
+        self.wakers.set_unattended(false);
         match transport.poll_read(&mut Context::from_waker(&self.stream_waker), self.buf.spare_mut()) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(0)) => self.connection.handle_eof(),
+            Poll::Pending => {
+                self.park();
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(0)) => {
+                self.read_ended = true;
+                self.connection.handle_eof();
+            }
             Poll::Ready(Ok(n)) => self.buf.advance_received(n),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             Poll::Ready(Err(error)) => self.fail(error),
         }
+        self.wakers.set_unattended(true);
         Poll::Ready(())
     }
 
+    /// Gives an order for which there may have to be room; pending until there is.
+    pub(crate) fn poll_order(
+        &mut self,
+        now: Instant,
+        cx: &Context<'_>,
+        while_stalled: WhileStalled,
+        order: &mut dyn FnMut(&mut Connection, Instant) -> Result<(), SendError>,
+    ) -> Poll<Result<(), Error>> {
+        loop {
+            match order(&mut self.connection, now) {
+                Ok(()) => {
+                    self.leave(now);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(SendError::AboveHighWaterMark { .. }) => ready!(self.make_room(now, cx, while_stalled)),
+                Err(refused) => return Poll::Ready(Err(self.refusal(refused))),
+            }
+        }
+    }
+
+    /// Whether a message would be taken; pending until one is.
+    pub(crate) fn poll_room(
+        &mut self,
+        now: Instant,
+        cx: &Context<'_>,
+        while_stalled: WhileStalled,
+    ) -> Poll<Result<(), Error>> {
+        loop {
+            match self.connection.can_send() {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(SendError::AboveHighWaterMark { .. }) => ready!(self.make_room(now, cx, while_stalled)),
+                Err(refused) => return Poll::Ready(Err(self.refusal(refused))),
+            }
+        }
+    }
+
+    /// Writes what blocks the way; pending when the stream takes nothing.
+    fn make_room(&mut self, now: Instant, cx: &Context<'_>, while_stalled: WhileStalled) -> Poll<()> {
+        if self.write_out(now) {
+            return Poll::Ready(());
+        }
+        let max = self.connection.config().message_len_max;
+        let mut rounds = 0;
+        while while_stalled == WhileStalled::Read && self.buf.len() as u64 <= max {
+            rounds += 1;
+            self.due.senders |= rounds > ROUNDS_MAX;
+            if rounds > ROUNDS_MAX || self.read_in().is_pending() {
+                break;
+            }
+        }
+        if !matches!(self.connection.can_send(), Err(SendError::AboveHighWaterMark { .. })) {
+            return Poll::Ready(()); // The stream failed.
+        }
+        self.wakers.add_sender(cx);
+        Poll::Pending
+    }
+
+    /// Waits until the stream has taken everything, or the end has.
+    pub(crate) fn poll_flushed(&mut self, now: Instant, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            if self.connection.closed().is_some() {
+                return Poll::Ready(self.end());
+            }
+            if self.connection.buffered_len() == 0 && !self.flush_due {
+                return Poll::Ready(Ok(()));
+            }
+            if !self.write_out(now) {
+                self.wakers.add_sender(cx);
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Lets what was queued leave: at once, or with the answers to what is left of the same read.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        let more_to_answer = !self.buf.unread().is_empty() && !self.reader_away;
+        if !more_to_answer || self.connection.buffered_len() >= BATCH_LEN_MAX {
+            self.write_out(now);
+        } else if !self.leaves_later {
+            // Unless the task goes on receiving, the keeper has its turn next.
+            self.leaves_later = true;
+            self.due.keeper = true;
+        }
+    }
+
+    /// What every turn ends with; whom it concerns.
+    fn settle(&mut self) -> Due {
+        self.obey();
+        let mut due = std::mem::take(&mut self.due);
+        let state = self.connection.state();
+        if state != self.told {
+            self.told = state;
+            due = Due { reader: true, senders: true, keeper: true };
+        }
+        due.keeper |=
+            self.connection.poll_timeout().is_some_and(|deadline| self.keeper_at.is_none_or(|at| at > deadline));
+        due
+    }
+
     /// Gives the thread's buffer back to it.
-    pub(crate) fn park(&mut self) {
+    fn park(&mut self) {
         return_scratch(&mut self.buf);
     }
 
     fn fail(&mut self, error: io::Error) {
         self.failure.get_or_insert_with(|| Arc::new(error));
+        self.read_ended = true;
         self.connection.handle_transport_error();
+        // Somebody has to poll for the end.
+        self.wakers.set_unattended(true);
+        self.due = Due { reader: true, senders: true, keeper: true };
     }
 
-    /// The end as an error.
-    pub(crate) fn error(&self, closed: &Closed) -> Error {
-        Error::Closed { closed: closed.clone(), source: self.failure.clone() }
+    /// The end, as far as there is one: an error unless it is clean.
+    pub(crate) fn end(&self) -> Result<(), Error> {
+        match self.connection.closed() {
+            Some(closed) if !closed.clean => Err(self.error(closed)),
+            _ => Ok(()),
+        }
     }
 
     /// Why an order was refused: the end, if there is one.
     pub(crate) fn refusal(&self, refused: SendError) -> Error {
-        match &self.closed {
+        match self.connection.closed() {
             Some(closed) => self.error(closed),
             None => Error::Send(refused),
         }
+    }
+
+    fn error(&self, closed: &Closed) -> Error {
+        Error::Closed { closed: closed.clone(), source: self.failure() }
     }
 
     pub(crate) fn failure(&self) -> Option<Arc<io::Error>> {
         self.failure.clone()
     }
 
-    /// Whether the stream has taken everything.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.connection.buffered_len() == 0 && !self.flush_due
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.transport.is_none()
-    }
-
     pub(crate) fn transport(&self) -> Option<&T> {
         self.transport.as_ref()
+    }
+
+    /// Fewer users are left.
+    pub(crate) fn users_left(&mut self, now: Instant, users: Users) {
+        self.users = self.users.max(users);
+        if self.users == Users::Nobody {
+            // Refused only when the end has begun.
+            let _ = self.connection.close(now, CloseCode::GOING_AWAY, "");
+            // Not left to the keeper, which may have no turn any more when the program ends.
+            self.write_out(now);
+        }
+        self.due.keeper = true;
+    }
+
+    /// Whether anything waits for the stream to take it.
+    pub(crate) fn has_output(&self) -> bool {
+        self.connection.buffered_len() > 0 || self.flush_due || self.shutdown_due
     }
 }
 
@@ -271,7 +448,7 @@ thread_local! {
 
 /// Makes room to read into: in the thread's buffer, unless much is left in the connection's own.
 fn borrow_scratch(buf: &mut RecvBuf) {
-    if buf.capacity() == 0 || buf.len() < OWN_LEN_MIN && buf.capacity() < sansocket::buffer::READ_SIZE {
+    if buf.capacity() == 0 || buf.len() < OWN_LEN_MIN && buf.capacity() < READ_SIZE {
         let mut scratch = SCRATCH.take().unwrap_or_default();
         scratch.take_over(buf);
         *buf = scratch;
@@ -283,18 +460,23 @@ fn return_scratch(buf: &mut RecvBuf) {
     if buf.capacity() == 0 {
         return;
     }
-    if !buf.is_empty() {
-        if buf.len() < OWN_LEN_MIN && buf.capacity() >= sansocket::buffer::READ_SIZE {
-            let mut own = RecvBuf::default();
-            own.take_over(buf);
-            SCRATCH.set(Some(std::mem::replace(buf, own)));
-        }
-        return;
+    if buf.is_empty() {
+        SCRATCH.set(Some(std::mem::take(buf)));
+    } else if buf.len() < OWN_LEN_MIN && buf.capacity() >= READ_SIZE {
+        let mut own = RecvBuf::default();
+        own.take_over(buf);
+        SCRATCH.set(Some(std::mem::replace(buf, own)));
     }
-    SCRATCH.set(Some(std::mem::take(buf)));
 }
 
 /// What is left of a message is moved out of the thread's buffer up to this size; a connection with more keeps a buffer of its own.
 const OWN_LEN_MIN: usize = 4096;
 /// How many stretches leave in one write at most.
 const SLICES_MAX: usize = 16;
+/// So much output does not wait for more of its kind.
+const BATCH_LEN_MAX: usize = 16 * 1024;
+/// How often one poll goes on reading and writing without a message to show for it.
+///
+/// 32: half a megabyte of a long message, or of a flood of pings; a round through the scheduler costs little beside it. Not every runtime
+/// has a budget of its own.
+pub(crate) const ROUNDS_MAX: u32 = 32;

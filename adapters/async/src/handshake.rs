@@ -5,14 +5,15 @@ use std::future::{Future as _, poll_fn};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use sansocket::handshake::OwnedRequestHead;
-use sansocket::{Acceptance, ClientRequest, Closed, Config, Connection, Event, RecvBuf, Refusal, Rejection};
+use sansocket::{
+    Acceptance, ClientRequest, CloseCause, Closed, Config, Connection, Event, RecvBuf, Refusal, Rejection,
+};
 
 use crate::driver::{Driver, Shared};
-use crate::wakers::Wakers;
 use crate::{HandshakeError, Runtime, Transport, WebSocket};
 
 /// Shakes hands as a client, over a stream that is connected already.
@@ -27,11 +28,13 @@ pub async fn connect_over<T: Transport, R: Runtime>(
 ) -> Result<WebSocket<T, R>, HandshakeError> {
     let connection = Connection::client(request, config, seed()?, R::now());
     let shared = Shared::new(connection, transport, RecvBuf::default());
-    match drive::<T, R>(&shared).await {
-        Step::Open => Ok(WebSocket::start(shared)),
-        Step::Refused(refusal) => Err(HandshakeError::Refused(refusal)),
-        Step::Closed(closed) => Err(shared.lock().handshake_error(closed)),
-        Step::Request(_) => Err(shared.lock().abandon_handshake()),
+    loop {
+        match drive::<T, R>(&shared).await {
+            Step::Open => return Ok(WebSocket::start(shared)),
+            Step::Refused(refusal) => return Err(HandshakeError::Refused(refusal)),
+            Step::Closed(closed) => return Err(ended(&shared, closed)),
+            Step::Request(_) => {} // Only a server gets one.
+        }
     }
 }
 
@@ -47,10 +50,12 @@ pub async fn receive_request<T: Transport, R: Runtime>(
 ) -> Result<Incoming<T, R>, HandshakeError> {
     let connection = Connection::server(config, seed()?, R::now());
     let shared = Shared::new(connection, transport, RecvBuf::default());
-    match drive::<T, R>(&shared).await {
-        Step::Request(request) => Ok(Incoming { shared, request, runtime: PhantomData }),
-        Step::Closed(closed) => Err(shared.lock().handshake_error(closed)),
-        Step::Open | Step::Refused(_) => Err(shared.lock().abandon_handshake()),
+    loop {
+        match drive::<T, R>(&shared).await {
+            Step::Request(request) => return Ok(Incoming { shared, request, runtime: PhantomData }),
+            Step::Closed(closed) => return Err(ended(&shared, closed)),
+            Step::Open | Step::Refused(_) => {} // Only a client is told so.
+        }
     }
 }
 
@@ -71,26 +76,21 @@ impl<T: Transport, R: Runtime> Incoming<T, R> {
 
     /// Looks at the stream, for the client's address.
     pub fn with_transport<O>(&self, look: impl FnOnce(&T) -> O) -> Option<O> {
-        self.shared.lock().transport().map(look)
+        self.shared.look(|driver| driver.transport().map(look))
     }
 
-    /// Accepts the request.
+    /// Accepts the request. If the client has gone meanwhile, receiving tells.
     ///
     /// # Errors
-    /// [`HandshakeError::Answer`] for a subprotocol that the client did not offer, who then sees the stream end;
-    /// [`HandshakeError::Ended`] when the client has gone.
+    /// [`HandshakeError::Answer`] for a subprotocol that the client did not offer, who then sees the stream end.
     pub async fn accept(self, acceptance: &Acceptance) -> Result<WebSocket<T, R>, HandshakeError> {
-        let closed = {
-            let mut driver = self.shared.lock();
+        self.shared.turn(|driver| {
             let now = R::now();
             driver.connection.accept(now, acceptance)?;
             driver.write_out(now);
-            driver.closed.clone()
-        };
-        match closed {
-            Some(closed) => Err(self.shared.lock().handshake_error(closed)),
-            None => Ok(WebSocket::start(self.shared)),
-        }
+            Ok::<_, HandshakeError>(())
+        })?;
+        Ok(WebSocket::start(self.shared))
     }
 
     /// Rejects the request, and sees the answer out.
@@ -98,11 +98,13 @@ impl<T: Transport, R: Runtime> Incoming<T, R> {
     /// # Errors
     /// [`HandshakeError::Ended`] when the client has gone before it had the answer.
     pub async fn reject(self, rejection: &Rejection) -> Result<(), HandshakeError> {
-        self.shared.lock().connection.reject(R::now(), rejection)?;
-        match drive::<T, R>(&self.shared).await {
-            Step::Closed(closed) if matches!(closed.cause, sansocket::CloseCause::Refused(_)) => Ok(()),
-            Step::Closed(closed) => Err(self.shared.lock().handshake_error(closed)),
-            Step::Request(_) | Step::Open | Step::Refused(_) => Err(self.shared.lock().abandon_handshake()),
+        self.shared.turn(|driver| driver.connection.reject(R::now(), rejection))?;
+        loop {
+            match drive::<T, R>(&self.shared).await {
+                Step::Closed(closed) if matches!(closed.cause, CloseCause::Refused(_)) => return Ok(()),
+                Step::Closed(closed) => return Err(ended(&self.shared, closed)),
+                Step::Request(_) | Step::Open | Step::Refused(_) => {}
+            }
         }
     }
 }
@@ -124,64 +126,51 @@ enum Step {
 async fn drive<T: Transport, R: Runtime>(shared: &Shared<T>) -> Step {
     let mut sleep: Option<(Instant, Pin<Box<R::Sleep>>)> = None;
     poll_fn(|cx| {
-        let mut driver = shared.lock();
         loop {
-            let now = R::now();
-            if let Some(step) = driver.poll_handshake(now, &shared.wakers, cx) {
-                shared.wakers.clear_reader();
-                return Poll::Ready(step);
+            let (step, deadline) = shared.turn(|driver| {
+                let step = driver.poll_handshake(R::now(), cx);
+                (step, driver.connection.poll_timeout())
+            });
+            if step.is_ready() {
+                return step;
             }
-            let Some(at) = driver.connection.poll_timeout() else {
+            let Some(at) = deadline else {
                 return Poll::Pending;
             };
             if sleep.as_ref().is_none_or(|(set, _)| *set != at) {
                 sleep = Some((at, Box::pin(R::sleep_until(at))));
             }
-            if let Some((_, sleep)) = &mut sleep
-                && sleep.as_mut().poll(cx).is_pending()
-            {
-                return Poll::Pending;
+            if let Some((_, sleep)) = &mut sleep {
+                ready!(sleep.as_mut().poll(cx));
             }
             sleep = None;
-            driver.connection.handle_timeout(R::now());
+            shared.turn(|driver| driver.connection.handle_timeout(R::now()));
         }
     })
     .await
 }
 
 impl<T: Transport> Driver<T> {
-    fn poll_handshake(&mut self, now: Instant, wakers: &Wakers, cx: &Context<'_>) -> Option<Step> {
-        wakers.set_reader(cx);
+    fn poll_handshake(&mut self, now: Instant, cx: &Context<'_>) -> Poll<Step> {
+        let mut rounds = 0;
         loop {
-            match self.connection.poll_event(now, &mut self.buf) {
-                Some(Event::Request(request)) => return Some(Step::Request(request.to_owned())),
-                Some(Event::Open(_)) => return Some(Step::Open),
-                Some(Event::Refused(refusal)) => return Some(Step::Refused(refusal)),
-                Some(Event::Closed(closed)) => {
-                    self.obey();
-                    return Some(Step::Closed(closed));
-                }
-                Some(_) => {}
+            return Poll::Ready(match self.connection.poll_event(now, &mut self.buf) {
+                Some(Event::Request(request)) => Step::Request(request.to_owned()),
+                Some(Event::Open(_)) => Step::Open,
+                Some(Event::Refused(refusal)) => Step::Refused(refusal),
+                Some(Event::Closed(closed)) => Step::Closed(closed),
+                Some(_) => continue,
                 None => {
-                    if self.poll_stream(now, wakers).is_pending() {
-                        self.park();
-                        return None;
-                    }
+                    ready!(self.poll_stream_for_reader(now, cx, &mut rounds));
+                    continue;
                 }
-            }
+            });
         }
     }
+}
 
-    fn handshake_error(&self, closed: Closed) -> HandshakeError {
-        HandshakeError::Ended { closed, source: self.failure() }
-    }
-
-    /// The connection said what its role never does; there is nothing to go on with.
-    fn abandon_handshake(&mut self) -> HandshakeError {
-        self.connection.abort();
-        self.obey();
-        HandshakeError::Seed(std::io::Error::other("the handshake took a turn that does not exist"))
-    }
+fn ended<T: Transport>(shared: &Shared<T>, closed: Closed) -> HandshakeError {
+    HandshakeError::Ended { closed, source: shared.look(Driver::failure) }
 }
 
 fn seed() -> Result<[u8; 32], HandshakeError> {

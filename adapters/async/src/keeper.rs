@@ -1,9 +1,17 @@
 //! The task that keeps a connection alive while its users are away.
 //!
-//! A user who is polled drives the connection, so in a busy one the keeper has nothing to do. It sleeps until the next deadline, and wakes
-//! once more [`ATTENTION`] after a message was handed out, to see whether the reader came back. If not, it answers control frames as they
-//! arrive and leaves messages where they are. It writes what a sender left for later, and sees the closing handshake through when
-//! everybody is gone.
+//! A user who is polled drives the connection, so in a busy one the keeper has little to do: it writes what a sender left for later and
+//! did not come back for, and sleeps until the next deadline. Of the stream it takes care like this:
+//!
+//! ```text
+//! Waits for the stream ── it wakes, or a message was handed out ──▶ Watches, for ATTENTION
+//!    ▲   ▲   nothing unattended by then                                │  │ ▲
+//!    │   └─────────────────────────────────────────────────────────────┘  │ └─ a reader came by, and may again
+//!    └── the reader is away: attends to it, now and whenever it wakes ◀───┘    until one comes by
+//! ```
+//!
+//! It answers control frames and leaves messages where they are; unless nobody can receive them any more, then it discards them. When
+//! everybody is gone it closes the connection, and it ends when the connection has.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -12,10 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use sansocket::{CloseCode, Event};
-
-use crate::driver::{Driver, Shared};
-use crate::wakers::Wakers;
+use crate::driver::{Driver, ROUNDS_MAX, Shared, Users};
 use crate::{Runtime, Transport};
 
 pub(crate) struct Keeper<T, R: Runtime> {
@@ -36,10 +41,7 @@ impl<T: Transport, R: Runtime> Future for Keeper<T, R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         loop {
-            let mut driver = this.shared.lock();
-            let next = driver.keep(R::now(), &this.shared.wakers, cx);
-            drop(driver);
-            let at = match next {
+            let at = match this.shared.turn(|driver| driver.keep(R::now(), cx)) {
                 Next::Over => return Poll::Ready(()),
                 Next::At(at) => at,
                 Next::WhenWoken => {
@@ -68,83 +70,81 @@ enum Next {
 
 impl<T: Transport> Driver<T> {
     /// Does what is due.
-    fn keep(&mut self, now: Instant, wakers: &Wakers, cx: &Context<'_>) -> Next {
-        // Known first, so that nothing is missed from here on.
-        wakers.set_keeper(cx, false);
-        let state = self.connection.state();
-        if self.abandoned {
-            self.serve_abandoned(now, wakers);
+    fn keep(&mut self, now: Instant, cx: &Context<'_>) -> Next {
+        self.write_out(now);
+        if self.keeper_looks_at.is_some_and(|at| at <= now) {
+            self.keeper_looks_at = None;
+            self.reader_away |= self.wakers.is_unattended() && !self.reader_seen;
         }
-        let away = !wakers.has_reader();
-        let attention_at = self.handed_out_at.map(|at| at + ATTENTION);
-        let attends = self.abandoned || (away && attention_at.is_none_or(|at| at <= now));
-        let due = self.connection.poll_timeout().is_some_and(|at| at <= now);
-        if attends || due {
+        if self.attends() || self.is_due(now) {
             // What arrived in time counts before the deadline does.
-            self.serve_control(now, wakers);
-            if self.connection.poll_timeout().is_some_and(|at| at <= now) {
+            self.serve(now);
+            if self.is_due(now) {
                 self.connection.handle_timeout(now);
-                self.serve_control(now, wakers);
+                self.serve(now);
             }
-        } else if self.write_out(now) {
-            wakers.wake_senders();
         }
-        if self.is_over() && self.closed.is_some() {
-            wakers.wake_users();
+        if self.connection.closed().is_some() {
             return Next::Over;
         }
-        if state != self.connection.state() || self.closed.is_some() {
-            wakers.wake_users();
-        }
-        if !away && attention_at.is_none_or(|at| at <= now) {
+        if self.wakers.is_unattended() && !self.attends() {
+            if self.keeper_looks_at.is_none() {
+                self.keeper_looks_at = Some(now + ATTENTION);
+                self.reader_seen = false;
+            }
+        } else {
+            self.keeper_looks_at = None;
             self.connection.release();
         }
-        if attends {
-            self.park();
-        }
-        wakers.set_keeper(cx, attends || self.connection.buffered_len() > 0);
+        self.wakers.set_keeper(cx, self.keeper_looks_at.is_none() || self.has_output());
         let deadline = self.connection.poll_timeout();
-        self.keeper_at = match attention_at {
-            Some(at) if at > now => Some(deadline.map_or(at, |deadline| deadline.min(at))),
-            _ => deadline,
+        self.keeper_at = match (deadline, self.keeper_looks_at) {
+            (Some(deadline), Some(look)) => Some(deadline.min(look)),
+            (deadline, look) => deadline.or(look),
         };
         self.keeper_at.map_or(Next::WhenWoken, Next::At)
     }
 
-    /// Answers control frames and takes notice of the end; messages stay where they are.
-    fn serve_control(&mut self, now: Instant, wakers: &Wakers) {
-        loop {
-            match self.connection.poll_control_event(now, &mut self.buf) {
-                Some(Event::Closed(closed)) => self.closed = Some(closed),
-                Some(_) => {}
-                None => {
-                    if self.poll_stream(now, wakers).is_pending() {
-                        return;
-                    }
-                }
-            }
-        }
+    fn is_due(&self, now: Instant) -> bool {
+        self.connection.poll_timeout().is_some_and(|at| at <= now)
     }
 
-    /// Nobody receives any more: says so, and discards what still comes.
-    fn serve_abandoned(&mut self, now: Instant, wakers: &Wakers) {
-        // Refused only when the end has begun.
-        let _ = self.connection.close(now, CloseCode::GOING_AWAY, "");
-        loop {
-            match self.connection.poll_event(now, &mut self.buf) {
-                Some(Event::Closed(closed)) => self.closed = Some(closed),
-                Some(_) => {}
-                None => {
-                    if self.poll_stream(now, wakers).is_pending() {
-                        return;
-                    }
+    /// Whether the keeper does the reader's work.
+    fn attends(&self) -> bool {
+        self.reader_away || self.users > Users::Receiver
+    }
+
+    /// Answers control frames and takes notice of the end. Messages stay where they are, or are discarded if nobody can receive them.
+    fn serve(&mut self, now: Instant) {
+        for _ in 0..ROUNDS_MAX {
+            loop {
+                let event = match self.users {
+                    Users::Receiver => self.connection.poll_control_event(now, &mut self.buf),
+                    // In pieces: nothing is joined that is thrown away.
+                    Users::Senders | Users::Nobody => self.connection.poll_event_in_pieces(now, &mut self.buf),
+                };
+                if event.is_none() {
+                    break;
                 }
             }
+            if self.poll_stream(now).is_pending() {
+                if !self.buf.is_empty() {
+                    // What was read here wakes nobody else.
+                    self.due.reader = true;
+                }
+                if !self.connection.wants_read() && !self.connection.is_paused() {
+                    // Until the message that is in the way is received.
+                    self.wakers.set_unattended(false);
+                }
+                return;
+            }
         }
+        // It is the others' turn.
+        self.due.keeper = true;
     }
 }
 
-/// How long the reader may be away before the keeper looks after control frames.
+/// How long the stream may be left alone before the keeper attends to it.
 ///
 /// 1 s: shorter than any sensible pong timeout; long enough that a busy connection pays nothing for it.
-pub(crate) const ATTENTION: Duration = Duration::from_secs(1);
+const ATTENTION: Duration = Duration::from_secs(1);

@@ -2,12 +2,22 @@
 //!
 //! The stream knows one waker for each direction, but a reader, several senders and the keeper may wait at the same time. So the stream is
 //! always polled with the waker of [`Wakers`], which wakes whoever of them is waiting.
+//!
+//! They all drive the connection in *turns*, under one lock. A stream that wakes during a turn, as one does that is out of its
+//! runtime's budget, is heard when the turn is over: so whoever finds the stream pending and says afterwards, in the same turn, that
+//! he waits for it misses nothing, and a waker that runs anything at all finds the lock free.
 
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
 #[derive(Default)]
-pub(crate) struct Wakers(Mutex<Waiting>);
+pub(crate) struct Wakers {
+    turn: AtomicU8,
+    /// Whether something may wait in the stream, which will not wake anybody for it.
+    unattended: AtomicBool,
+    waiting: Mutex<Waiting>,
+}
 
 #[derive(Default)]
 struct Waiting {
@@ -18,17 +28,45 @@ struct Waiting {
     keeper_waits_for_stream: bool,
 }
 
+/// Whom to wake.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Due {
+    pub(crate) reader: bool,
+    pub(crate) senders: bool,
+    pub(crate) keeper: bool,
+}
+
+/// Wakers that were taken from their places.
+#[derive(Default)]
+pub(crate) struct Woken {
+    reader: Option<Waker>,
+    senders: Vec<Waker>,
+    keeper: Option<Waker>,
+}
+
 impl Wakers {
+    /// The lock has been taken.
+    pub(crate) fn begin_turn(&self) {
+        if self.turn.swap(TAKEN, Ordering::SeqCst) != FREE {
+            // The last turn ended in a panic; what it missed is made up for.
+            self.turn.store(STREAM_WOKE, Ordering::SeqCst);
+        }
+    }
+
+    /// Who is to be woken once the lock has been given back.
+    pub(crate) fn end_turn(&self, due: Due) -> Woken {
+        let stream_woke = self.turn.swap(FREE, Ordering::SeqCst) == STREAM_WOKE;
+        if stream_woke {
+            self.take(Due { reader: true, senders: true, ..due }, true)
+        } else if due.reader || due.senders || due.keeper {
+            self.take(due, false)
+        } else {
+            Woken::default()
+        }
+    }
+
     pub(crate) fn set_reader(&self, cx: &Context<'_>) {
         set(&mut self.lock().reader, cx);
-    }
-
-    pub(crate) fn clear_reader(&self) {
-        self.lock().reader = None;
-    }
-
-    pub(crate) fn has_reader(&self) -> bool {
-        self.lock().reader.is_some()
     }
 
     pub(crate) fn add_sender(&self, cx: &Context<'_>) {
@@ -44,29 +82,35 @@ impl Wakers {
         set(&mut waiting.keeper, cx);
     }
 
-    pub(crate) fn wake_keeper(&self) {
-        let keeper = self.lock().keeper.take();
-        if let Some(keeper) = keeper {
-            keeper.wake();
-        }
+    pub(crate) fn is_unattended(&self) -> bool {
+        self.unattended.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn wake_senders(&self) {
-        let senders = std::mem::take(&mut self.lock().senders);
-        senders.into_iter().for_each(Waker::wake);
+    pub(crate) fn set_unattended(&self, unattended: bool) {
+        self.unattended.store(unattended, Ordering::SeqCst);
     }
 
-    /// Wakes the reader and all senders: the connection's state has changed.
-    pub(crate) fn wake_users(&self) {
-        let reader = self.lock().reader.take();
-        if let Some(reader) = reader {
-            reader.wake();
+    fn take(&self, due: Due, stream_woke: bool) -> Woken {
+        let mut waiting = self.lock();
+        Woken {
+            reader: if due.reader { waiting.reader.take() } else { None },
+            senders: if due.senders { std::mem::take(&mut waiting.senders) } else { Vec::new() },
+            keeper: if due.keeper || stream_woke && waiting.keeper_waits_for_stream {
+                waiting.keeper.take()
+            } else {
+                None
+            },
         }
-        self.wake_senders();
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Woken {
+    pub(crate) fn wake(self) {
+        self.reader.into_iter().chain(self.senders).chain(self.keeper).for_each(Waker::wake);
     }
 }
 
@@ -77,12 +121,10 @@ impl Wake for Wakers {
 
     /// The stream can be read or written again.
     fn wake_by_ref(self: &Arc<Self>) {
-        let mut waiting = self.lock();
-        let reader = waiting.reader.take();
-        let senders = std::mem::take(&mut waiting.senders);
-        let keeper = if waiting.keeper_waits_for_stream { waiting.keeper.take() } else { None };
-        drop(waiting); // A waker may run anything.
-        reader.into_iter().chain(senders).chain(keeper).for_each(Waker::wake);
+        self.set_unattended(true);
+        if self.turn.compare_exchange(TAKEN, STREAM_WOKE, Ordering::SeqCst, Ordering::SeqCst) == Err(FREE) {
+            self.take(Due { reader: true, senders: true, keeper: false }, true).wake();
+        }
     }
 }
 
@@ -92,3 +134,8 @@ fn set(place: &mut Option<Waker>, cx: &Context<'_>) {
         None => *place = Some(cx.waker().clone()),
     }
 }
+
+// Whether somebody has the turn, and whether the stream has woken since.
+const FREE: u8 = 0;
+const TAKEN: u8 = 1;
+const STREAM_WOKE: u8 = 2;

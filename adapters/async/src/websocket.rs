@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
+use futures_core::stream::FusedStream;
 use futures_sink::Sink;
 use sansocket::{CloseCode, Closed, Connection, Message, ReadyState, RecvBuf};
 
-use crate::driver::{MessageRef, Received, Shared};
+use crate::driver::{MessageRef, Shared, WhileStalled};
 use crate::halves::{Handle, Receiver, Sender};
 use crate::keeper::Keeper;
 use crate::{Error, Runtime, Transport};
@@ -37,29 +38,35 @@ use crate::{Error, Runtime, Transport};
 /// [`Config::close_timeout`](sansocket::Config::close_timeout). [`abort`](Self::abort) ends it at once.
 pub struct WebSocket<T: Transport, R: Runtime> {
     handle: Handle<T, R>,
+    /// Whether the stream has told its end.
+    ended: bool,
 }
 
 impl<T: Transport, R: Runtime> WebSocket<T, R> {
     /// Goes on with a connection that is open, over its stream, with what has been read and is left in `buf`.
+    ///
+    /// Spawns a task, so it has to be called in the runtime if the runtime asks for that, as tokio does.
     pub fn new(connection: Connection, transport: T, buf: RecvBuf) -> Self {
         Self::start(Shared::new(connection, transport, buf))
     }
 
     pub(crate) fn start(shared: Shared<T>) -> Self {
         let shared = Arc::new(shared);
+        shared.turn(|driver| driver.wakers.set_unattended(true));
         R::spawn(Keeper::<T, R>::new(Arc::clone(&shared)));
-        Self { handle: Handle::new(shared) }
+        Self { handle: Handle::new(shared), ended: false }
     }
 
     /// Receives the next message; `None` when the connection was closed cleanly.
     ///
     /// # Errors
-    /// [`Error::Closed`] when it ended in any other way. [`closed`](Self::closed) tells how in both cases.
+    /// [`Error::Closed`] when it ended in any other way; again each time. [`closed`](Self::closed) tells how in both cases.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
         self.handle.recv().await
     }
 
-    /// Receives the next message for a look: `look` is called with a slice of the receive buffer, and nothing is allocated.
+    /// Receives the next message for a look: `look` is called with a slice of the receive buffer, and nothing is allocated. It must not
+    /// use a handle of this connection.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -69,11 +76,14 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
 
     /// Sends a message: waits until there is room for it, not until the peer has it.
     ///
+    /// While the stream takes nothing, because the peer sends and does not read either, what arrives is read and kept for
+    /// [`recv`](Self::recv), up to [`Config::message_len_max`](sansocket::Config::message_len_max) bytes.
+    ///
     /// # Errors
     /// [`Error::Closed`] when the connection is over, [`Error::Send`] when it is closing.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
-        self.handle.order(|connection, now| connection.send(now, &message)).await
+        self.handle.order(WhileStalled::Read, |connection, now| connection.send(now, &message)).await
     }
 
     /// Sends a text message, copied into the output.
@@ -81,7 +91,7 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_text(&mut self, text: &str) -> Result<(), Error> {
-        self.handle.order(|connection, now| connection.send_text(now, text)).await
+        self.handle.order(WhileStalled::Read, |connection, now| connection.send_text(now, text)).await
     }
 
     /// Sends a binary message, copied into the output.
@@ -89,7 +99,7 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_binary(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.handle.order(|connection, now| connection.send_binary(now, payload)).await
+        self.handle.order(WhileStalled::Read, |connection, now| connection.send_binary(now, payload)).await
     }
 
     /// Sends a ping; the heartbeat sends its own.
@@ -97,7 +107,7 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
     /// # Errors
     /// As [`send`](Self::send); [`Error::Send`] for a payload of more than 125 bytes.
     pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.handle.order(|connection, now| connection.ping(now, payload)).await
+        self.handle.order(WhileStalled::Read, |connection, now| connection.ping(now, payload)).await
     }
 
     /// Waits until the stream has taken all that was sent.
@@ -109,19 +119,12 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
     }
 
     /// Closes the connection, and waits for its end. Messages that still arrive are discarded; to receive them, use
-    /// [`start_close`](Self::start_close) and go on receiving.
+    /// [`start_close`](Self::start_close) and go on receiving. Of a connection that is closing already, it just waits for the end.
     ///
     /// # Errors
-    /// [`Error::Send`] for a code or reason that may not be sent.
+    /// [`Error::Send`] for a code or reason that may not be sent; [`Error::Closed`] when the end is not clean.
     pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<Closed, Error> {
-        self.start_close(code, reason)?;
-        loop {
-            if let Received::Closed = poll_fn(|cx| self.handle.poll_received(cx, &mut |_| Some(()))).await
-                && let Some(closed) = self.closed()
-            {
-                return Ok(closed);
-            }
-        }
+        self.handle.close(code, reason).await
     }
 
     /// Begins to close the connection; messages may still arrive until [`recv`](Self::recv) returns `None`.
@@ -129,42 +132,42 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
     /// # Errors
     /// [`Error::Send`] for a code or reason that may not be sent.
     pub fn start_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
-        Ok(self.handle.with_connection(|connection, now| connection.close(now, code, reason))?)
+        self.handle.start_close(code, reason)
     }
 
-    /// Ends the connection at once: what waits is discarded, the stream dropped.
+    /// Ends the connection at once: what waits to be written is discarded, the stream dropped.
     pub fn abort(self) {
         self.handle.with_connection(|connection, _| connection.abort());
     }
 
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
-        self.handle.shared.lock().closed.clone()
+        self.handle.closed()
     }
 
     /// How far the connection is.
     pub fn state(&self) -> ReadyState {
-        self.handle.shared.lock().connection.state()
+        self.handle.look(|driver| driver.connection.state())
     }
 
     /// The round trip of the last heartbeat.
     pub fn rtt(&self) -> Option<Duration> {
-        self.handle.shared.lock().connection.rtt()
+        self.handle.look(|driver| driver.connection.rtt())
     }
 
     /// The subprotocol that the handshake settled on.
     pub fn subprotocol(&self) -> Option<String> {
-        self.handle.shared.lock().connection.subprotocol().map(str::to_owned)
+        self.handle.look(|driver| driver.connection.subprotocol().map(str::to_owned))
     }
 
-    /// The whole API of the core, then flushed as [`send`](Self::send) does. `order` must not block.
+    /// The whole API of the core, then flushed as [`send`](Self::send) does. `order` must not block, nor use a handle of this connection.
     pub fn with_connection<O>(&mut self, order: impl FnOnce(&mut Connection, Instant) -> O) -> O {
         self.handle.with_connection(order)
     }
 
     /// Looks at the stream, for its peer's address; `None` once it has been dropped.
     pub fn with_transport<O>(&self, look: impl FnOnce(&T) -> O) -> Option<O> {
-        self.handle.shared.lock().transport().map(look)
+        self.handle.look(|driver| driver.transport().map(look))
     }
 
     /// Two halves for different tasks; the sending one can be cloned.
@@ -174,11 +177,19 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
     }
 }
 
+/// Messages, until the connection is closed or fails: a failure is the last item, a clean end just ends the stream.
 impl<T: Transport, R: Runtime> Stream for WebSocket<T, R> {
     type Item = Result<Message, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.handle.poll_recv(cx).map(Result::transpose)
+        let this = self.get_mut();
+        this.handle.poll_next(cx, &mut this.ended)
+    }
+}
+
+impl<T: Transport, R: Runtime> FusedStream for WebSocket<T, R> {
+    fn is_terminated(&self) -> bool {
+        self.ended
     }
 }
 
@@ -186,7 +197,7 @@ impl<T: Transport, R: Runtime> Sink<Message> for WebSocket<T, R> {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.handle.poll_room(cx)
+        self.handle.poll_room(cx, WhileStalled::Read)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -197,6 +208,7 @@ impl<T: Transport, R: Runtime> Sink<Message> for WebSocket<T, R> {
         self.handle.poll_flush(cx)
     }
 
+    /// Begins to close with 1000 and flushes; messages may still arrive until the stream of them ends.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.handle.poll_close(cx)
     }
@@ -204,6 +216,6 @@ impl<T: Transport, R: Runtime> Sink<Message> for WebSocket<T, R> {
 
 impl<T: Transport, R: Runtime> fmt::Debug for WebSocket<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WebSocket").field(&self.handle.shared.lock().connection).finish()
+        self.handle.fmt("WebSocket", f)
     }
 }
