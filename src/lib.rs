@@ -71,10 +71,12 @@
 //! | [`connection`] | [`Connection`], its events, limits and deadlines |
 //! | [`handshake`] | the HTTP/1.1 upgrade as pure functions, for servers that do it themselves |
 //! | [`frame`] | headers, masks, close codes and UTF-8 as pure functions, for proxies and analysers |
+//! | [`client`] | a client's way to a server: options, proxy, redirects |
 //! | [`proxy`] | the way through an HTTP or SOCKS5 proxy, ahead of the handshake |
 //! | [`buffer`] | [`RecvBuf`] |
 
 pub mod buffer;
+pub mod client;
 pub mod connection;
 #[cfg(test)]
 mod corpus;
@@ -84,6 +86,7 @@ mod message;
 pub mod proxy;
 
 pub use buffer::RecvBuf;
+pub use client::ClientOptions;
 pub use connection::{
     AcceptError, Accepts, CloseCause, Closed, Config, Connection, Deadline, Event, FragmentPosition, ProtocolError,
     ReadyState, Role, SendError, Side, StreamOrder,

@@ -89,6 +89,11 @@ impl Redirects {
         Ok(next)
     }
 
+    /// How many are allowed in a row.
+    pub fn max(&self) -> u32 {
+        self.max
+    }
+
     /// How many have been followed.
     pub fn followed(&self) -> u32 {
         self.followed

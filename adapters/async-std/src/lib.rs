@@ -9,14 +9,16 @@ use std::time::Instant;
 use async_io::Timer;
 use futures_io::{AsyncRead, AsyncWrite};
 
+#[cfg(feature = "rustls")]
+pub use futures_rustls::rustls;
 pub use sansocket::handshake::OwnedRequestHead;
 pub use sansocket::{
     Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, OriginPolicy,
     ReadyState, RecvBuf, Refusal, Rejection, Role,
 };
 pub use sansocket_async::{
-    Acceptor, ConnectError, Connector, Error, HandshakeError, Incoming, MessageRef, Receiver, Runtime, Sender,
-    WebSocket,
+    AcceptError, Acceptor, ConnectError, Connector, Dial, Error, Incoming, MaybeTls, MessageRef, Receiver, Runtime,
+    Sender, Tls, TlsError, WebSocket,
 };
 
 /// A stream of `futures-io` as a [`Transport`](sansocket_async::Transport).
@@ -62,6 +64,32 @@ impl Future for Sleep {
     }
 }
 
+/// The WebSocket of a client that connected by itself, with TLS or without.
+pub type ClientWebSocket<R> = WebSocket<MaybeTls<Io<<R as Dial>::Tcp>, SecureIo<<R as Dial>::Tcp>>, R>;
+
+/// TLS over a stream as a [`Transport`](sansocket_async::Transport).
+#[cfg(feature = "rustls")]
+pub type SecureIo<S> = Io<futures_rustls::client::TlsStream<S>>;
+/// TLS, which is not built in.
+#[cfg(not(feature = "rustls"))]
+pub type SecureIo<S> = sansocket_async::NoTls<S>;
+
+#[cfg(feature = "rustls")]
+async fn secure<S>(stream: Io<S>, host: &str, tls: &Tls) -> Result<SecureIo<S>, TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connector = futures_rustls::TlsConnector::from(tls.config()?);
+    let stream = connector.connect(Tls::server_name(host)?, stream.0).await.map_err(TlsError::Handshake)?;
+    Tls::check_alpn(stream.get_ref().1.alpn_protocol())?;
+    Ok(Io(stream))
+}
+
+#[cfg(not(feature = "rustls"))]
+async fn secure<S>(_: Io<S>, _: &str, _: &Tls) -> Result<SecureIo<S>, TlsError> {
+    Err(TlsError::NotBuilt)
+}
+
 /// The runtime of async-std, which is no longer developed: see [`Smol`].
 #[cfg(feature = "async-std")]
 #[derive(Clone, Copy, Debug)]
@@ -101,11 +129,16 @@ macro_rules! runtime {
 
         impl sansocket_async::Dial for $runtime {
             type Tcp = $tcp;
+            type Tls = SecureIo<$tcp>;
 
             async fn dial(host: &str, port: u16) -> io::Result<$tcp> {
                 let stream = <$tcp>::connect((host, port)).await?;
                 stream.set_nodelay(true)?;
                 Ok(stream)
+            }
+
+            async fn secure(tcp: Io<$tcp>, host: &str, tls: &Tls) -> Result<Self::Tls, TlsError> {
+                secure(tcp, host, tls).await
             }
         }
     };

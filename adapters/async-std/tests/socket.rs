@@ -82,7 +82,10 @@ async fn a_mute_peer_is_noticed<R: Dial>() {
     let mut config = Config::default();
     config.handshake_timeout = Some(Duration::from_millis(100));
     let error = Connector::<R>::new(&url).unwrap().config(config).connect().await.unwrap_err();
-    assert!(matches!(error, ConnectError::Handshake(_)) && error.to_string().contains("handshake timeout"), "{error}");
+    assert!(
+        matches!(error, ConnectError::Handshake { .. }) && error.to_string().contains("handshake timeout"),
+        "{error}"
+    );
 }
 
 /// The server pings; a client that does nothing but sleep answers.

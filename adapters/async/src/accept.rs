@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use sansocket::{Acceptance, Config};
 
-use crate::{HandshakeError, Incoming, Runtime, WebSocket, Wrap, receive_request};
+use crate::handshake::receive_request;
+use crate::{AcceptError, Incoming, Runtime, WebSocket, Wrap};
 
 /// Shakes hands with clients; serves any number of them.
 pub struct Acceptor<R> {
@@ -28,8 +29,8 @@ impl<R: Runtime> Acceptor<R> {
     /// Accepts whoever asks properly.
     ///
     /// # Errors
-    /// [`HandshakeError::Ended`] when there is no request in time, or a faulty one, which has been answered.
-    pub async fn accept<S>(&self, stream: S) -> Result<WebSocket<R::Transport, R>, HandshakeError>
+    /// [`AcceptError::Handshake`] when there is no request in time, or a faulty one, which has been answered.
+    pub async fn accept<S>(&self, stream: S) -> Result<WebSocket<R::Transport, R>, AcceptError>
     where
         R: Wrap<S>,
     {
@@ -40,7 +41,7 @@ impl<R: Runtime> Acceptor<R> {
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
-    pub async fn receive<S>(&self, stream: S) -> Result<Incoming<R::Transport, R>, HandshakeError>
+    pub async fn receive<S>(&self, stream: S) -> Result<Incoming<R::Transport, R>, AcceptError>
     where
         R: Wrap<S>,
     {

@@ -1,130 +1,141 @@
 //! The client's way in.
 
-use std::future::{Future as _, poll_fn};
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sansocket::{ClientRequest, Config};
+use sansocket::client::Attempt;
+use sansocket::{ClientOptions, ClientRequest, Connection, RecvBuf};
+use sansocket_common::{ConnectError, Tls, TlsError, follow, seed};
 
-use crate::{ConnectError, Dial, Runtime, WebSocket, Wrap, connect_over};
+use crate::handshake::complete;
+use crate::{Dial, MaybeTls, Runtime, WebSocket, Wrap, prelude};
 
 /// A client's request and how to connect with it; serves any number of attempts.
 pub struct Connector<R> {
-    request: ClientRequest,
-    config: Arc<Config>,
-    connect_timeout: Option<Duration>,
+    options: ClientOptions,
+    tls: Tls,
     runtime: PhantomData<fn() -> R>,
 }
 
 impl<R: Runtime> Connector<R> {
-    /// For a `ws` or `wss` URL.
+    sansocket_common::connector_methods!();
+
+    /// Shakes hands over a stream that is connected already, whatever it runs over: a Unix socket, TLS of another library, a tunnel.
+    ///
+    /// The host of the URL is what the server is told. Proxies, redirects and TLS are the caller's then.
     ///
     /// # Errors
-    /// [`ConnectError::Request`] when it is no such URL.
-    pub fn new(url: &str) -> Result<Self, ConnectError> {
-        Ok(ClientRequest::new(url)?.into())
-    }
-
-    /// Adds a header field to the request, see [`ClientRequest::header`].
-    ///
-    /// # Errors
-    /// [`ConnectError::Request`] for a field that would break the request or that the handshake writes itself.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, ConnectError> {
-        self.request = self.request.header(name, value)?;
-        Ok(self)
-    }
-
-    /// Offers a subprotocol, after those offered before.
-    ///
-    /// # Errors
-    /// [`ConnectError::Request`] for what is no token, or is offered already.
-    pub fn subprotocol(mut self, name: &str) -> Result<Self, ConnectError> {
-        self.request = self.request.subprotocol(name)?;
-        Ok(self)
-    }
-
-    /// Sets the limits and deadlines of the connection.
-    pub fn config(mut self, config: impl Into<Arc<Config>>) -> Self {
-        self.config = config.into();
-        self
-    }
-
-    /// How long it may take until one of the host's addresses is connected, the name resolved included; `None` for as long as the
-    /// system tries.
-    ///
-    /// 10 s unless set: as long as the handshake may take, which is another deadline ([`Config::handshake_timeout`]).
-    pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// Shakes hands over a stream that is connected already, whatever it runs over: TLS, a Unix socket, a proxy.
-    ///
-    /// The host of the URL is what the server is told.
-    ///
-    /// # Errors
-    /// [`ConnectError::Handshake`].
+    /// [`ConnectError::Refused`] when the server answers with another status than 101, [`ConnectError::Handshake`] when there is no answer in
+    /// time, or a faulty one.
     pub async fn handshake<S>(&self, stream: S) -> Result<WebSocket<R::Transport, R>, ConnectError>
     where
         R: Wrap<S>,
     {
-        Ok(connect_over(R::wrap(stream), &self.request, Arc::clone(&self.config)).await?)
+        let connection = connection::<R>(&self.options.attempt())?;
+        complete(connection, R::wrap(stream), RecvBuf::default()).await
     }
 }
 
+/// What a client that connects by itself has to do with.
+type ClientStream<R> = MaybeTls<<R as Wrap<<R as Dial>::Tcp>>::Transport, <R as Dial>::Tls>;
+
 impl<R: Dial> Connector<R> {
-    /// Connects by TCP to the host of the URL, then shakes hands.
+    /// Connects to the server of the URL: by way of a proxy if one was named, with TLS if it is a `wss` URL, and on to where the
+    /// server redirects if that is allowed.
     ///
     /// # Errors
-    /// [`ConnectError`], [`ConnectError::TlsUnsupported`] for a `wss` URL.
-    pub async fn connect(&self) -> Result<WebSocket<<R as Wrap<R::Tcp>>::Transport, R>, ConnectError> {
-        let url = self.request.url();
-        let (host, port) = (url.host(), url.port());
-        if url.is_secure() {
-            return Err(ConnectError::TlsUnsupported { host: host.into(), port });
-        }
-        let mut dial = pin!(R::dial(host, port));
-        let mut sleep =
-            pin!(self.connect_timeout.and_then(|timeout| R::now().checked_add(timeout)).map(R::sleep_until));
-        let dialled = poll_fn(|cx| {
-            if let Poll::Ready(dialled) = dial.as_mut().poll(cx) {
-                return Poll::Ready(Some(dialled));
-            }
-            match sleep.as_mut().as_pin_mut() {
-                Some(sleep) => sleep.poll(cx).map(|_| None),
-                None => Poll::Pending,
-            }
-        });
-        match dialled.await {
-            Some(Ok(stream)) => self.handshake(stream).await,
-            Some(Err(source)) => Err(ConnectError::Io { host: host.into(), port, source }),
-            None => {
-                let timeout = self.connect_timeout.unwrap_or_default();
-                Err(ConnectError::TimedOut { host: host.into(), port, timeout })
+    /// [`ConnectError`], which says what to do.
+    pub async fn connect(&self) -> Result<WebSocket<ClientStream<R>, R>, ConnectError> {
+        let mut attempt = self.options.attempt();
+        loop {
+            let (stream, received) = self.reach(&attempt).await?;
+            match complete(connection::<R>(&attempt)?, stream, received).await {
+                Err(ConnectError::Refused(refusal)) => follow(&mut attempt, refusal)?,
+                done => return done,
             }
         }
+    }
+
+    /// A stream to the server, and what it has said already.
+    async fn reach(&self, attempt: &Attempt) -> Result<(ClientStream<R>, RecvBuf), ConnectError> {
+        let timeout = self.options.time_to_connect();
+        let url = attempt.request().url();
+        match within::<R, _>(timeout, self.go(attempt)).await {
+            Some(reached) => reached,
+            None => Err(ConnectError::TimedOut {
+                host: url.host().into(),
+                port: url.port(),
+                timeout: timeout.unwrap_or_default(),
+            }),
+        }
+    }
+
+    async fn go(&self, attempt: &Attempt) -> Result<(ClientStream<R>, RecvBuf), ConnectError> {
+        let mut received = RecvBuf::default();
+        let (host, port) = attempt.address()?;
+        let dialled = R::dial(host, port).await;
+        let mut tcp = R::wrap(dialled.map_err(|source| ConnectError::Io { host: host.into(), port, source })?);
+        if let Some(prelude) = attempt.prelude(R::now())? {
+            prelude::complete::<_, R>(&mut tcp, prelude, &mut received)
+                .await
+                .map_err(|source| ConnectError::Proxy { host: host.into(), port, source })?;
+        }
+        let Some(host) = attempt.tls_host() else {
+            return Ok((MaybeTls::Plain(tcp), received));
+        };
+        let secured =
+            if received.is_empty() { R::secure(tcp, host, &self.tls).await } else { Err(TlsError::spoke_first()) };
+        let port = attempt.request().url().port();
+        let tls = secured.map_err(|source| ConnectError::Tls { host: host.into(), port, source })?;
+        Ok((MaybeTls::Tls(tls), received))
+    }
+}
+
+fn connection<R: Runtime>(attempt: &Attempt) -> Result<Connection, ConnectError> {
+    Ok(attempt.connection(seed().map_err(ConnectError::Seed)?, R::now()))
+}
+
+/// What `work` comes to, unless it takes longer.
+async fn within<R: Runtime, O>(timeout: Option<Duration>, work: impl Future<Output = O>) -> Option<O> {
+    let deadline: Option<Instant> = timeout.and_then(|timeout| R::now().checked_add(timeout));
+    let mut work = pin!(work);
+    let mut sleep = pin!(deadline.map(R::sleep_until));
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        match sleep.as_mut().as_pin_mut() {
+            Some(sleep) => sleep.poll(cx).map(|_| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+impl<R> From<ClientOptions> for Connector<R> {
+    fn from(options: ClientOptions) -> Self {
+        Self { options, tls: Tls::default(), runtime: PhantomData }
     }
 }
 
 impl<R> From<ClientRequest> for Connector<R> {
     fn from(request: ClientRequest) -> Self {
-        Self { request, config: Arc::default(), connect_timeout: Some(CONNECT_TIMEOUT), runtime: PhantomData }
+        ClientOptions::from(request).into()
     }
 }
 
 impl<R> Clone for Connector<R> {
     fn clone(&self) -> Self {
-        Self { request: self.request.clone(), config: Arc::clone(&self.config), ..*self }
+        Self { options: self.options.clone(), tls: self.tls.clone(), runtime: PhantomData }
     }
 }
 
-impl<R> std::fmt::Debug for Connector<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("request", &self.request).finish_non_exhaustive()
+impl<R> fmt::Debug for Connector<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("options", &self.options).finish_non_exhaustive()
     }
 }
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

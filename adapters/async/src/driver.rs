@@ -270,16 +270,20 @@ impl<T: Transport> Driver<T> {
                 self.park();
                 return Poll::Pending;
             }
-            Poll::Ready(Ok(0)) => {
-                self.read_ended = true;
-                self.connection.handle_eof();
-            }
+            Poll::Ready(Ok(0)) => self.handle_eof(),
             Poll::Ready(Ok(n)) => self.buf.advance_received(n),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            // TLS without a farewell: whether anything was cut off, the closing handshake tells.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => self.handle_eof(),
             Poll::Ready(Err(error)) => self.fail(error),
         }
         self.wakers.set_unattended(true);
         Poll::Ready(())
+    }
+
+    fn handle_eof(&mut self) {
+        self.read_ended = true;
+        self.connection.handle_eof();
     }
 
     /// Gives an order for which there may have to be room; pending until there is.

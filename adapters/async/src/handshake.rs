@@ -9,30 +9,26 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use sansocket::handshake::OwnedRequestHead;
-use sansocket::{
-    Acceptance, ClientRequest, CloseCause, Closed, Config, Connection, Event, RecvBuf, Refusal, Rejection,
-};
+use sansocket::{Acceptance, CloseCause, Closed, Config, Connection, Event, RecvBuf, Refusal, Rejection};
+use sansocket_common::{AcceptError, ConnectError, seed};
 
 use crate::driver::{Driver, Shared};
-use crate::{HandshakeError, Runtime, Transport, WebSocket};
+use crate::{Runtime, Transport, WebSocket};
 
-/// Shakes hands as a client, over a stream that is connected already.
-///
-/// # Errors
-/// [`HandshakeError::Refused`] when the server answers with another status than 101, [`HandshakeError::Ended`] when there is no answer in
-/// time, or a faulty one.
-pub async fn connect_over<T: Transport, R: Runtime>(
+/// Sees a client's handshake through.
+pub(crate) async fn complete<T: Transport, R: Runtime>(
+    connection: Connection,
     transport: T,
-    request: &ClientRequest,
-    config: Arc<Config>,
-) -> Result<WebSocket<T, R>, HandshakeError> {
-    let connection = Connection::client(request, config, seed()?, R::now());
-    let shared = Shared::new(connection, transport, RecvBuf::default());
+    received: RecvBuf,
+) -> Result<WebSocket<T, R>, ConnectError> {
+    let shared = Shared::new(connection, transport, received);
     loop {
         match drive::<T, R>(&shared).await {
             Step::Open => return Ok(WebSocket::start(shared)),
-            Step::Refused(refusal) => return Err(HandshakeError::Refused(refusal)),
-            Step::Closed(closed) => return Err(ended(&shared, closed)),
+            Step::Refused(refusal) => return Err(ConnectError::Refused(refusal)),
+            Step::Closed(closed) => {
+                return Err(ConnectError::Handshake { closed, source: shared.look(Driver::failure) });
+            }
             Step::Request(_) => {} // Only a server gets one.
         }
     }
@@ -43,17 +39,17 @@ pub async fn connect_over<T: Transport, R: Runtime>(
 /// A faulty request, and one of a forbidden origin, is answered here.
 ///
 /// # Errors
-/// [`HandshakeError::Ended`] when there is no request in time, or a faulty one.
-pub async fn receive_request<T: Transport, R: Runtime>(
+/// [`AcceptError::Handshake`] when there is no request in time, or a faulty one.
+pub(crate) async fn receive_request<T: Transport, R: Runtime>(
     transport: T,
     config: Arc<Config>,
-) -> Result<Incoming<T, R>, HandshakeError> {
-    let connection = Connection::server(config, seed()?, R::now());
+) -> Result<Incoming<T, R>, AcceptError> {
+    let connection = Connection::server(config, seed().map_err(AcceptError::Seed)?, R::now());
     let shared = Shared::new(connection, transport, RecvBuf::default());
     loop {
         match drive::<T, R>(&shared).await {
             Step::Request(request) => return Ok(Incoming { shared, request, runtime: PhantomData }),
-            Step::Closed(closed) => return Err(ended(&shared, closed)),
+            Step::Closed(closed) => return Err(failed(&shared, closed)),
             Step::Open | Step::Refused(_) => {} // Only a client is told so.
         }
     }
@@ -82,13 +78,13 @@ impl<T: Transport, R: Runtime> Incoming<T, R> {
     /// Accepts the request. If the client has gone meanwhile, receiving tells.
     ///
     /// # Errors
-    /// [`HandshakeError::Answer`] for a subprotocol that the client did not offer, who then sees the stream end.
-    pub async fn accept(self, acceptance: &Acceptance) -> Result<WebSocket<T, R>, HandshakeError> {
+    /// [`AcceptError::Answer`] for a subprotocol that the client did not offer, who then sees the stream end.
+    pub async fn accept(self, acceptance: &Acceptance) -> Result<WebSocket<T, R>, AcceptError> {
         self.shared.turn(|driver| {
             let now = R::now();
             driver.connection.accept(now, acceptance)?;
             driver.write_out(now);
-            Ok::<_, HandshakeError>(())
+            Ok::<_, AcceptError>(())
         })?;
         Ok(WebSocket::start(self.shared))
     }
@@ -96,13 +92,13 @@ impl<T: Transport, R: Runtime> Incoming<T, R> {
     /// Rejects the request, and sees the answer out.
     ///
     /// # Errors
-    /// [`HandshakeError::Ended`] when the client has gone before it had the answer.
-    pub async fn reject(self, rejection: &Rejection) -> Result<(), HandshakeError> {
+    /// [`AcceptError::Handshake`] when the client has gone before it had the answer.
+    pub async fn reject(self, rejection: &Rejection) -> Result<(), AcceptError> {
         self.shared.turn(|driver| driver.connection.reject(R::now(), rejection))?;
         loop {
             match drive::<T, R>(&self.shared).await {
                 Step::Closed(closed) if matches!(closed.cause, CloseCause::Refused(_)) => return Ok(()),
-                Step::Closed(closed) => return Err(ended(&self.shared, closed)),
+                Step::Closed(closed) => return Err(failed(&self.shared, closed)),
                 Step::Request(_) | Step::Open | Step::Refused(_) => {}
             }
         }
@@ -169,12 +165,6 @@ impl<T: Transport> Driver<T> {
     }
 }
 
-fn ended<T: Transport>(shared: &Shared<T>, closed: Closed) -> HandshakeError {
-    HandshakeError::Ended { closed, source: shared.look(Driver::failure) }
-}
-
-fn seed() -> Result<[u8; 32], HandshakeError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| HandshakeError::Seed(error.into()))?;
-    Ok(seed)
+fn failed<T: Transport>(shared: &Shared<T>, closed: Closed) -> AcceptError {
+    AcceptError::Handshake { closed, source: shared.look(Driver::failure) }
 }

@@ -1,9 +1,13 @@
 //! What a stream and a runtime have to offer. The adapters implement it once for each runtime.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::marker::PhantomData;
 use std::task::{Context, Poll};
 use std::time::Instant;
+
+use sansocket_common::{Tls, TlsError};
 
 /// An asynchronous byte stream.
 ///
@@ -28,13 +32,22 @@ pub trait Wrap<S>: Runtime {
     fn wrap(stream: S) -> Self::Transport;
 }
 
-/// A runtime that connects by TCP.
+/// A runtime that connects by TCP, and speaks TLS over it.
 pub trait Dial: Wrap<Self::Tcp> {
     /// A TCP connection.
     type Tcp: Send;
+    /// TLS over it; [`NoTls`] where it is not built in.
+    type Tls: Transport;
 
     /// Connects to the first address of a host that answers, with `TCP_NODELAY` set.
     fn dial(host: &str, port: u16) -> impl Future<Output = io::Result<Self::Tcp>> + Send;
+
+    /// Agrees on TLS with the server, whose certificate has to be for `host`, and checks what it chose by ALPN.
+    fn secure(
+        tcp: <Self as Wrap<Self::Tcp>>::Transport,
+        host: &str,
+        tls: &Tls,
+    ) -> impl Future<Output = Result<Self::Tls, TlsError>> + Send;
 }
 
 /// A runtime: its clock, its timers and its tasks.
@@ -48,4 +61,62 @@ pub trait Runtime: Send + Sync + 'static {
     fn sleep_until(at: Instant) -> Self::Sleep;
     /// Runs a task beside the others.
     fn spawn(task: impl Future<Output = ()> + Send + 'static);
+}
+
+/// What a client connects by: TCP, with or without TLS.
+#[derive(Debug)]
+pub enum MaybeTls<P, S> {
+    /// Of a `ws` URL.
+    Plain(P),
+    /// Of a `wss` URL.
+    Tls(S),
+}
+
+/// TLS over a stream, of an adapter that is built without: there is none.
+#[derive(Debug)]
+pub struct NoTls<S>(Infallible, PhantomData<S>);
+
+macro_rules! either {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self {
+            MaybeTls::Plain($stream) => $call,
+            MaybeTls::Tls($stream) => $call,
+        }
+    };
+}
+
+impl<P: Transport, S: Transport> Transport for MaybeTls<P, S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_read(cx, buf))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write(cx, slices))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+impl<S: Send + Unpin + 'static> Transport for NoTls<S> {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self.0 {}
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.0 {}
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.0 {}
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.0 {}
+    }
 }

@@ -1,20 +1,20 @@
 //! The server's way in.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
 use sansocket::handshake::RequestHead;
 use sansocket::{Acceptance, CloseCause, Config, Connection, RecvBuf, Rejection};
+use sansocket_common::{AcceptError, seed};
 
 use crate::websocket::Opened;
-use crate::{AcceptError, Transport, WebSocket, seed};
+use crate::{Transport, WebSocket};
 
 /// Accepts whoever asks properly, with the defaults of [`Config`].
 ///
 /// # Errors
 /// [`AcceptError`].
-pub fn accept(stream: TcpStream) -> Result<WebSocket<TcpStream>, AcceptError> {
+pub fn accept<S: Transport>(stream: S) -> Result<WebSocket<S>, AcceptError> {
     Acceptor::new().accept(stream)
 }
 

@@ -2,20 +2,20 @@
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sansocket::handshake::RequestError;
-use sansocket::{ClientRequest, Config, Connection, RecvBuf};
+use sansocket::client::Attempt;
+use sansocket::{ClientOptions, ClientRequest, Connection, RecvBuf};
+use sansocket_common::{ConnectError, Tls, TlsError, follow, seed};
 
 use crate::websocket::Opened;
-use crate::{ConnectError, Transport, WebSocket, seed};
+use crate::{MaybeTls, Transport, WebSocket, prelude};
 
-/// Connects to a `ws://` URL with the defaults of [`Connector`] and [`Config`].
+/// Connects to a `ws://` or `wss://` URL with the defaults of [`Connector`] and [`Config`](crate::Config).
 ///
 /// # Errors
 /// [`ConnectError`], which says what to do.
-pub fn connect(url: &str) -> Result<WebSocket<TcpStream>, ConnectError> {
+pub fn connect(url: &str) -> Result<WebSocket<MaybeTls<TcpStream>>, ConnectError> {
     Connector::new(url)?.connect()
 }
 
@@ -31,131 +31,160 @@ pub fn connect(url: &str) -> Result<WebSocket<TcpStream>, ConnectError> {
 ///     .header("Authorization", "Bearer s3cret")?
 ///     .subprotocol("chat.v2")?
 ///     .config(config)
+///     .proxy_from_env()
 ///     .connect()?;
 /// # Ok::<(), sansocket_std::ConnectError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Connector {
-    request: ClientRequest,
-    config: Arc<Config>,
-    connect_timeout: Option<Duration>,
+    options: ClientOptions,
+    tls: Tls,
 }
 
 impl Connector {
-    /// For a `ws` or `wss` URL.
+    sansocket_common::connector_methods!();
+
+    /// Connects to the server of the URL: by way of a proxy if one was named, with TLS if it is a `wss` URL, and on to where the
+    /// server redirects if that is allowed.
+    ///
+    /// The addresses of a host are tried in turn, each with an equal share of the time that is left. To resolve a name is not covered
+    /// by [`connect_timeout`](Self::connect_timeout): the system offers no way to stop it.
     ///
     /// # Errors
-    /// [`ConnectError::Request`] when it is no such URL.
-    pub fn new(url: &str) -> Result<Self, ConnectError> {
-        Ok(ClientRequest::new(url)?.into())
-    }
-
-    /// Adds a header field to the request, see [`ClientRequest::header`].
-    ///
-    /// # Errors
-    /// [`ConnectError::Request`] for a field that would break the request or that the handshake writes itself.
-    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, ConnectError> {
-        self.map(|request| request.header(name, value))
-    }
-
-    /// Offers a subprotocol, after those offered before.
-    ///
-    /// # Errors
-    /// [`ConnectError::Request`] for what is no token, or is offered already.
-    pub fn subprotocol(self, name: &str) -> Result<Self, ConnectError> {
-        self.map(|request| request.subprotocol(name))
-    }
-
-    /// Sets the limits and deadlines of the connection.
-    pub fn config(mut self, config: impl Into<Arc<Config>>) -> Self {
-        self.config = config.into();
-        self
-    }
-
-    /// How long it may take until one of the host's addresses is connected, in total; `None` for as long as the system tries.
-    ///
-    /// 10 s unless set: as long as the handshake may take, which is another deadline ([`Config::handshake_timeout`]). The system
-    /// alone would try for minutes. The addresses are tried in turn, each with an equal share of what is left. Resolving
-    /// the name is not covered: the system offers no way to stop it.
-    pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// Connects by TCP to the host of the URL, then shakes hands.
-    ///
-    /// # Errors
-    /// [`ConnectError`], [`ConnectError::TlsUnsupported`] for a `wss` URL.
-    pub fn connect(&self) -> Result<WebSocket<TcpStream>, ConnectError> {
-        let url = self.request.url();
-        if url.is_secure() {
-            return Err(ConnectError::TlsUnsupported { host: url.host().into(), port: url.port() });
+    /// [`ConnectError`], which says what to do.
+    pub fn connect(&self) -> Result<WebSocket<MaybeTls<TcpStream>>, ConnectError> {
+        let mut attempt = self.options.attempt();
+        loop {
+            let (stream, received) = self.reach(&attempt)?;
+            match shake_hands(&attempt, stream, received) {
+                Err(ConnectError::Refused(refusal)) => follow(&mut attempt, refusal)?,
+                done => return done,
+            }
         }
-        self.handshake(self.connect_tcp()?)
     }
 
-    /// Shakes hands over a stream that is connected already, whatever it runs over: TLS, a Unix socket, a proxy.
+    /// Shakes hands over a stream that is connected already, whatever it runs over: a Unix socket, TLS of another library, a tunnel.
     ///
-    /// The host of the URL is what the server is told.
+    /// The host of the URL is what the server is told. Proxies, redirects and TLS are the caller's then.
     ///
     /// # Errors
-    /// [`ConnectError::Refused`] when the server answers with another status, [`ConnectError::Handshake`] when there is no answer in time, or
-    /// a faulty one.
+    /// [`ConnectError::Refused`] when the server answers with another status than 101, [`ConnectError::Handshake`] when there is no answer in
+    /// time, or a faulty one.
     pub fn handshake<S: Transport>(&self, stream: S) -> Result<WebSocket<S>, ConnectError> {
-        stream.prepare().map_err(ConnectError::Setup)?;
-        let now = Instant::now();
-        let seed = seed().map_err(ConnectError::Seed)?;
-        let connection = Connection::client(&self.request, Arc::clone(&self.config), seed, now);
-        let mut socket = WebSocket::new(connection, stream, RecvBuf::new());
-        match socket.open(None) {
-            Opened::Open => Ok(socket),
-            Opened::Refused(refusal) => Err(ConnectError::Refused(refusal)),
-            Opened::Unfit(_) => Ok(socket),
-            Opened::Closed { closed, source } => Err(ConnectError::Handshake { closed, source }),
+        shake_hands(&self.options.attempt(), stream, RecvBuf::new())
+    }
+
+    /// A stream to the server, and what it has said already.
+    fn reach(&self, attempt: &Attempt) -> Result<(MaybeTls<TcpStream>, RecvBuf), ConnectError> {
+        let (host, port) = attempt.address()?;
+        let addresses = resolve(host, port)?;
+        let url = attempt.request().url();
+        let time = Time::new(self.options.time_to_connect());
+        let tcp = time.connect(&addresses, host, port)?;
+        tcp.prepare().map_err(ConnectError::Setup)?;
+        let late = || ConnectError::TimedOut { host: url.host().into(), port: url.port(), timeout: time.allowed() };
+        let mut received = RecvBuf::new();
+        if let Some(prelude) = attempt.prelude(Instant::now())? {
+            let outcome = prelude::complete(&tcp, prelude, &mut received, time.deadline).ok_or_else(late)?;
+            outcome.map_err(|source| ConnectError::Proxy { host: host.into(), port, source })?;
+        }
+        let stream = match attempt.tls_host() {
+            None => MaybeTls::Plain(tcp),
+            Some(host) => {
+                let left = time.left().map_err(|()| late())?;
+                let tls = if received.is_empty() {
+                    MaybeTls::secure(tcp, host, &self.tls, left)
+                } else {
+                    Err(TlsError::spoke_first())
+                };
+                tls.map_err(|source| match source {
+                    TlsError::Handshake(error) if error.kind() == io::ErrorKind::TimedOut => late(),
+                    source => ConnectError::Tls { host: host.into(), port: url.port(), source },
+                })?
+            }
+        };
+        Ok((stream, received))
+    }
+}
+
+fn shake_hands<S: Transport>(attempt: &Attempt, stream: S, received: RecvBuf) -> Result<WebSocket<S>, ConnectError> {
+    stream.prepare().map_err(ConnectError::Setup)?;
+    let connection: Connection = attempt.connection(seed().map_err(ConnectError::Seed)?, Instant::now());
+    let mut socket = WebSocket::new(connection, stream, received);
+    match socket.open(None) {
+        Opened::Open | Opened::Unfit(_) => Ok(socket),
+        Opened::Refused(refusal) => Err(ConnectError::Refused(refusal)),
+        Opened::Closed { closed, source } => Err(ConnectError::Handshake { closed, source }),
+    }
+}
+
+fn resolve(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, ConnectError> {
+    let failed = |source| ConnectError::Resolve { host: host.into(), source };
+    let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(failed)?.collect();
+    if addresses.is_empty() {
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
+    }
+    Ok(addresses)
+}
+
+/// The time until there has to be a stream to the server.
+struct Time {
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+}
+
+impl Time {
+    fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)) }
+    }
+
+    fn allowed(&self) -> Duration {
+        self.timeout.unwrap_or_default()
+    }
+
+    /// `None` for any time, an error for none.
+    fn left(&self) -> Result<Option<Duration>, ()> {
+        match self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            Some(Duration::ZERO) => Err(()),
+            left => Ok(left),
         }
     }
 
-    fn connect_tcp(&self) -> Result<TcpStream, ConnectError> {
-        let (host, port) = (self.request.url().host(), self.request.url().port());
-        let resolve = |source| ConnectError::Resolve { host: host.into(), source };
-        let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(resolve)?.collect();
-        let begun = Instant::now();
-        let mut last = resolve(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    /// Connects to the first address that answers.
+    fn connect(&self, addresses: &[std::net::SocketAddr], host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+        let mut last = io::ErrorKind::NotFound.into();
         for (tried, address) in addresses.iter().enumerate() {
-            let attempt = match self.connect_timeout {
-                None => TcpStream::connect(address),
-                Some(timeout) => {
-                    let left = timeout.saturating_sub(begun.elapsed());
+            let attempt = match self.left() {
+                Ok(None) => TcpStream::connect(address),
+                Ok(Some(left)) => {
                     let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
                     TcpStream::connect_timeout(address, share.max(CONNECT_TIMEOUT_MIN))
                 }
+                Err(()) => Err(io::ErrorKind::TimedOut.into()),
             };
-            last = match (attempt, self.connect_timeout) {
-                (Ok(stream), _) => return Ok(stream),
-                (Err(error), Some(timeout)) if error.kind() == io::ErrorKind::TimedOut => {
-                    ConnectError::TimedOut { host: host.into(), port, timeout }
-                }
-                (Err(source), _) => ConnectError::Io { address: *address, source },
+            last = match attempt {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
             };
         }
-        Err(last)
+        Err(match (last.kind(), self.timeout) {
+            (io::ErrorKind::TimedOut, Some(timeout)) => ConnectError::TimedOut { host: host.into(), port, timeout },
+            _ => ConnectError::Io { host: host.into(), port, source: last },
+        })
     }
+}
 
-    fn map(
-        mut self,
-        change: impl FnOnce(ClientRequest) -> Result<ClientRequest, RequestError>,
-    ) -> Result<Self, ConnectError> {
-        self.request = change(self.request)?;
-        Ok(self)
+impl From<ClientOptions> for Connector {
+    fn from(options: ClientOptions) -> Self {
+        Self { options, tls: Tls::default() }
     }
 }
 
 impl From<ClientRequest> for Connector {
     fn from(request: ClientRequest) -> Self {
-        Self { request, config: Arc::default(), connect_timeout: Some(CONNECT_TIMEOUT) }
+        ClientOptions::from(request).into()
     }
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// [`TcpStream::connect_timeout`] refuses to wait for no time at all.
 const CONNECT_TIMEOUT_MIN: Duration = Duration::from_millis(1);

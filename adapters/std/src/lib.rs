@@ -5,30 +5,31 @@ mod accept;
 mod connect;
 mod error;
 mod locked;
+mod maybe_tls;
+mod prelude;
 mod sender;
 mod shared;
+#[cfg(feature = "rustls")]
+mod tls;
 mod transport;
 mod websocket;
 
-use std::io;
-
 pub use accept::{Acceptor, accept};
 pub use connect::{Connector, connect};
-pub use error::{AcceptError, ConnectError, Error};
+pub use error::Error;
 pub use locked::Locked;
+pub use maybe_tls::MaybeTls;
+pub use sansocket_common::{AcceptError, ConnectError, Tls, TlsError};
 pub use sender::Sender;
+#[cfg(feature = "rustls")]
+pub use tls::TlsStream;
 pub use transport::Transport;
 pub use websocket::{Messages, Parts, WebSocket};
 
+#[cfg(feature = "rustls")]
+pub use rustls;
 pub use sansocket;
 pub use sansocket::{
     Acceptance, ByteString, Bytes, ClientRequest, CloseCause, CloseCode, Closed, Config, Connection, Message,
     MessageKind, ReadyState, RecvBuf, Refusal, Rejection, SendError, Side,
 };
-
-/// What a connection draws its masking keys from.
-fn seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)?;
-    Ok(seed)
-}

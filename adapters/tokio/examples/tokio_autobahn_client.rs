@@ -1,7 +1,6 @@
 //! Drives the Autobahn test suite's server through all its cases: `tokio_autobahn_client URL AGENT`.
 
-use sansocket_tokio::{Connector, Message, WebSocket};
-use tokio::net::TcpStream;
+use sansocket_tokio::{ClientWebSocket, Connector, Message};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,6 +23,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn connect(url: &str) -> Result<WebSocket<TcpStream>, Box<dyn std::error::Error>> {
+async fn connect(url: &str) -> Result<ClientWebSocket, Box<dyn std::error::Error>> {
     Ok(Connector::new(url)?.connect().await?)
 }

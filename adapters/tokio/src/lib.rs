@@ -14,10 +14,14 @@ pub use sansocket::{
     Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, OriginPolicy,
     ReadyState, RecvBuf, Refusal, Rejection, Role,
 };
-pub use sansocket_async::{ConnectError, Error, HandshakeError, MessageRef};
+pub use sansocket_async::{AcceptError, ConnectError, Error, MaybeTls, MessageRef, Tls, TlsError};
+#[cfg(feature = "rustls")]
+pub use tokio_rustls::rustls;
 
 /// A WebSocket over any stream of tokio's.
 pub type WebSocket<S> = sansocket_async::WebSocket<Io<S>, Tokio>;
+/// The WebSocket of a client that connected by itself, with TLS or without.
+pub type ClientWebSocket = sansocket_async::WebSocket<MaybeTls<Io<TcpStream>, SecureIo>, Tokio>;
 /// The sending half of a [`WebSocket`]; can be cloned.
 pub type Sender<S> = sansocket_async::Sender<Io<S>, Tokio>;
 /// The receiving half of a [`WebSocket`].
@@ -29,19 +33,19 @@ pub type Connector = sansocket_async::Connector<Tokio>;
 /// Shakes hands with clients.
 pub type Acceptor = sansocket_async::Acceptor<Tokio>;
 
-/// Connects to a `ws://` URL with the defaults of [`Connector`] and [`Config`].
+/// Connects to a `ws://` or `wss://` URL with the defaults of [`Connector`] and [`Config`].
 ///
 /// # Errors
 /// [`ConnectError`], which says what to do.
-pub async fn connect(url: &str) -> Result<WebSocket<TcpStream>, ConnectError> {
+pub async fn connect(url: &str) -> Result<ClientWebSocket, ConnectError> {
     Connector::new(url)?.connect().await
 }
 
 /// Accepts whoever asks properly, with the defaults of [`Config`].
 ///
 /// # Errors
-/// [`HandshakeError`].
-pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, HandshakeError>
+/// [`AcceptError`].
+pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, AcceptError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -102,12 +106,33 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> sansocket_async::Wrap<S
     }
 }
 
+/// TLS over TCP as a [`Transport`](sansocket_async::Transport).
+#[cfg(feature = "rustls")]
+pub type SecureIo = Io<tokio_rustls::client::TlsStream<TcpStream>>;
+/// TLS, which is not built in.
+#[cfg(not(feature = "rustls"))]
+pub type SecureIo = sansocket_async::NoTls<TcpStream>;
+
 impl sansocket_async::Dial for Tokio {
     type Tcp = TcpStream;
+    type Tls = SecureIo;
 
     async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+
+    #[cfg(feature = "rustls")]
+    async fn secure(tcp: Io<TcpStream>, host: &str, tls: &Tls) -> Result<Self::Tls, TlsError> {
+        let connector = tokio_rustls::TlsConnector::from(tls.config()?);
+        let stream = connector.connect(Tls::server_name(host)?, tcp.0).await.map_err(TlsError::Handshake)?;
+        Tls::check_alpn(stream.get_ref().1.alpn_protocol())?;
+        Ok(Io(stream))
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    async fn secure(_: Io<TcpStream>, _: &str, _: &Tls) -> Result<Self::Tls, TlsError> {
+        Err(TlsError::NotBuilt)
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use sansocket_tokio::{
-    Acceptance, Acceptor, CloseCode, Config, Connection, Connector, Error, HandshakeError, Message, MessageRef,
-    RecvBuf, Rejection, Role, WebSocket,
+    Acceptance, Acceptor, CloseCode, Config, Connection, Connector, Error, Message, MessageRef, RecvBuf, Rejection,
+    Role, WebSocket,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -349,7 +349,7 @@ async fn a_request_is_accepted_or_rejected_after_a_look_at_it() {
     socket.close(CloseCode::NORMAL, "").await.unwrap();
 
     let refused = sansocket_tokio::connect(&format!("ws://{address}/other")).await.unwrap_err();
-    let sansocket_tokio::ConnectError::Handshake(HandshakeError::Refused(refusal)) = refused else {
+    let sansocket_tokio::ConnectError::Refused(refusal) = refused else {
         panic!("{refused}");
     };
     assert_eq!(

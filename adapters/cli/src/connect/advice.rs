@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sansocket::Refusal;
 use sansocket_std::ConnectError;
@@ -12,9 +13,10 @@ use crate::terminal::Shown;
 pub(super) fn explain(error: &ConnectError) -> String {
     let mut text = error.to_string();
     match error {
-        ConnectError::Io { address, source } if source.kind() == io::ErrorKind::ConnectionRefused => {
+        ConnectError::Io { host, port, source } if source.kind() == io::ErrorKind::ConnectionRefused => {
             text.push_str("; is the server running?");
-            if address.ip().is_loopback() {
+            if let Some(ip) = loopback(host) {
+                let address = SocketAddr::new(ip, *port);
                 let _ = write!(text, " start one with `sansocket serve --listen {address}`");
             }
         }
@@ -23,6 +25,14 @@ pub(super) fn explain(error: &ConnectError) -> String {
         _ => {}
     }
     text
+}
+
+/// The address of this machine that the host stands for.
+fn loopback(host: &str) -> Option<IpAddr> {
+    match host.parse() {
+        Ok(ip) => Some(ip).filter(IpAddr::is_loopback),
+        Err(_) => (host == "localhost").then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    }
 }
 
 /// The start of a refusal's body, a mark before each of its lines.

@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use sansocket::handshake::RequestError;
-use sansocket_std::{ClientRequest, CloseCode, Config, Connector, WebSocket};
+use sansocket_std::{ClientRequest, CloseCode, Config, Connector, MaybeTls, WebSocket};
 
 use crate::Failure;
 use crate::args::ConnectArgs;
@@ -71,7 +71,10 @@ fn request(args: ConnectArgs) -> Result<ClientRequest, RequestError> {
 /// Prints each message until the connection has ended.
 ///
 /// When the standard output takes no more, the connection is closed, and the rest is received but not printed.
-fn print_all(socket: &mut WebSocket<TcpStream>, printer: &mut Printer<impl Write>) -> Result<(), sansocket_std::Error> {
+fn print_all(
+    socket: &mut WebSocket<MaybeTls<TcpStream>>,
+    printer: &mut Printer<impl Write>,
+) -> Result<(), sansocket_std::Error> {
     while let Some(message) = socket.recv()? {
         if printer.print(&message).is_break() {
             let _ = socket.start_close(CloseCode::NORMAL, ""); // If it is over already, the next receive tells.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use sansocket_std::{CloseCode, Sender};
+use sansocket_std::{CloseCode, MaybeTls, Sender};
 
 use super::lines::{Line, read_line};
 use crate::terminal::note;
@@ -37,7 +37,7 @@ impl Typing {
 }
 
 /// Starts the thread. At the end of the input it closes the connection.
-pub(super) fn spawn(sender: Sender<TcpStream>, line_len_max: u64, typing: Arc<Typing>) -> io::Result<()> {
+pub(super) fn spawn(sender: Sender<MaybeTls<TcpStream>>, line_len_max: u64, typing: Arc<Typing>) -> io::Result<()> {
     let type_all = move || {
         if send_lines(&mut io::stdin().lock(), line_len_max, &sender, &typing).is_ok() {
             // An error means that it is over already, which is told elsewhere.
@@ -51,7 +51,7 @@ pub(super) fn spawn(sender: Sender<TcpStream>, line_len_max: u64, typing: Arc<Ty
 fn send_lines(
     input: &mut impl BufRead,
     line_len_max: u64,
-    sender: &Sender<TcpStream>,
+    sender: &Sender<MaybeTls<TcpStream>>,
     typing: &Typing,
 ) -> Result<(), sansocket_std::Error> {
     for number in 1_u64.. {

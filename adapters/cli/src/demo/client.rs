@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use sansocket::FragmentPosition;
-use sansocket_std::{CloseCode, Closed, Config, Connector, Message, WebSocket};
+use sansocket_std::{CloseCode, Closed, Config, Connector, MaybeTls, Message, WebSocket};
 
 use super::server::SUBPROTOCOL;
 use super::story::Trouble;
@@ -19,7 +19,7 @@ use crate::terminal::counted;
 pub(super) struct Client {
     timeline: Arc<Timeline>,
     connector: Connector,
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<MaybeTls<TcpStream>>,
     tally: Tally,
 }
 

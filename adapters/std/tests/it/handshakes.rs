@@ -81,14 +81,11 @@ fn a_faulty_request_is_answered_and_reported() {
 
 #[test]
 fn what_cannot_be_connected_to_says_what_to_do() {
-    let message = |error: ConnectError| error.to_string();
     assert!(matches!(connect("http://localhost/"), Err(ConnectError::Request(_))));
-    let tls = message(connect("wss://localhost:1/").unwrap_err());
-    assert!(tls.contains("Connector::handshake") && tls.contains("localhost:1"), "{tls}");
     let (listener, address) = listen();
     drop(listener);
     let nobody = connect(&format!("ws://{address}/")).unwrap_err();
-    assert!(matches!(nobody, ConnectError::Io { address: tried, .. } if tried == address));
+    assert!(matches!(nobody, ConnectError::Io { port, .. } if port == address.port()));
     let resolved = connect("ws://name.invalid/").unwrap_err();
     assert!(matches!(resolved, ConnectError::Resolve { .. }), "{resolved:?}");
 }

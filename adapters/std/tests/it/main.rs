@@ -5,4 +5,5 @@ mod ends;
 mod handshakes;
 mod messages;
 mod support;
+mod ways;
 mod writing;

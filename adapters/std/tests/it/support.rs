@@ -6,9 +6,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sansocket_std::{Acceptor, Config, Connector, Transport, WebSocket};
+use sansocket_std::{Acceptor, Config, Connector, MaybeTls, Transport, WebSocket};
 
-pub(crate) type Socket = WebSocket<TcpStream>;
+/// Of a client as of a server, so that one body serves both.
+pub(crate) type Socket = WebSocket<MaybeTls<TcpStream>>;
 
 /// A listener on a free port, and where it listens.
 pub(crate) fn listen() -> (TcpListener, SocketAddr) {
@@ -20,7 +21,9 @@ pub(crate) fn listen() -> (TcpListener, SocketAddr) {
 /// A client and a server with these limits, connected to each other.
 pub(crate) fn pair_with(client: Config, server: Config) -> (Socket, Socket) {
     let (listener, address) = listen();
-    let accepting = thread::spawn(move || Acceptor::new().config(server).accept(listener.accept().unwrap().0).unwrap());
+    let accepting = thread::spawn(move || {
+        Acceptor::new().config(server).accept(MaybeTls::Plain(listener.accept().unwrap().0)).unwrap()
+    });
     let client = Connector::new(&format!("ws://{address}/")).unwrap().config(client).connect().unwrap();
     (client, accepting.join().unwrap())
 }
@@ -51,7 +54,9 @@ pub(crate) fn client_of_raw(config: Config) -> (Socket, TcpStream) {
 /// A server whose client is the other stream, by hand, after the handshake.
 pub(crate) fn server_of_raw(config: Config) -> (Socket, TcpStream) {
     let (listener, address) = listen();
-    let accepting = thread::spawn(move || Acceptor::new().config(config).accept(listener.accept().unwrap().0).unwrap());
+    let accepting = thread::spawn(move || {
+        Acceptor::new().config(config).accept(MaybeTls::Plain(listener.accept().unwrap().0)).unwrap()
+    });
     let mut raw = TcpStream::connect(address).unwrap();
     raw.write_all(REQUEST.as_bytes()).unwrap();
     read_head(&mut raw);

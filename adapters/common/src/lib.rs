@@ -1,0 +1,31 @@
+//! What the adapters of [`sansocket`] have in common: the errors of connecting and accepting, TLS ([`Tls`]), randomness.
+//!
+//! Applications use an adapter, which names these types.
+
+mod connector;
+mod error;
+mod tls;
+
+use std::io;
+
+use sansocket::proxy::ProxyRules;
+
+pub use error::{AcceptError, ConnectError, follow};
+pub use sansocket;
+pub use tls::{Tls, TlsError};
+
+/// 32 bytes of the operating system's randomness, for a connection to draw its masking keys from.
+///
+/// # Errors
+/// When the system has none to give.
+pub fn seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    Ok(seed)
+}
+
+/// The rules that the environment variables of this process give, see [`ProxyRules::from_variables`]. A variable that is not UTF-8
+/// counts as none.
+pub fn proxy_rules_from_env() -> ProxyRules {
+    ProxyRules::from_variables(|name| std::env::var(name).ok())
+}

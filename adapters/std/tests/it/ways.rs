@@ -1,0 +1,83 @@
+//! The ways to a server, see `adapters/common/testing`.
+
+#[path = "../../../common/testing/mod.rs"]
+mod testing;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use sansocket_std::{Acceptor, CloseCode, Config, Connector, Tls, TlsStream};
+
+use crate::support::{listen, within};
+use testing::certificates::{Authority, Validity};
+
+#[test]
+fn every_way_leads_to_the_server_or_to_an_error_that_tells_why() {
+    testing::check_all(&|options, tls, message| {
+        let mut socket = Connector::from(options).tls(tls).connect()?;
+        socket.send(message).unwrap();
+        let received = socket.recv().unwrap().unwrap();
+        assert!(socket.close(CloseCode::NORMAL, "").unwrap().clean);
+        Ok(received)
+    });
+}
+
+/// Senders and readers on both ends at once, with more than the sockets and rustls hold.
+#[test]
+fn tls_carries_both_directions_at_once() {
+    within(Duration::from_secs(60), || {
+        let authority = Authority::new();
+        let (listener, address) = listen();
+        let config = Arc::new(authority.server("localhost", Validity::Now));
+        let accepting = thread::spawn(move || {
+            let tls = TlsStream::server(listener.accept().unwrap().0, config, None).unwrap();
+            Acceptor::new().accept(tls).unwrap()
+        });
+        let connector = Connector::new(&format!("wss://localhost:{}/", address.port())).unwrap();
+        let mut client = connector.tls(authority.client()).connect().unwrap();
+        let mut server = accepting.join().unwrap();
+        let (to_server, to_client) = (client.sender(), server.sender());
+        let sending = [
+            thread::spawn(move || (0..100_u8).for_each(|n| to_server.send(vec![n; 100_000]).unwrap())),
+            thread::spawn(move || (0..100_u8).for_each(|n| to_client.send(vec![n; 100_000]).unwrap())),
+        ];
+        let serving = thread::spawn(move || {
+            for n in 0..100 {
+                assert_eq!(server.recv().unwrap(), Some(vec![n; 100_000].into()));
+            }
+            assert_eq!(server.recv().unwrap(), None);
+        });
+        for n in 0..100 {
+            assert_eq!(client.recv().unwrap(), Some(vec![n; 100_000].into()));
+        }
+        sending.into_iter().for_each(|sending| sending.join().unwrap());
+        assert!(client.close(CloseCode::NORMAL, "").unwrap().clean);
+        serving.join().unwrap();
+    });
+}
+
+/// The heartbeat of a client that only waits is served, and so are its deadlines, though TLS is in between.
+#[test]
+fn deadlines_are_served_over_tls() {
+    within(Duration::from_secs(60), || {
+        let authority = Authority::new();
+        let (listener, address) = listen();
+        let config = Arc::new(authority.server("localhost", Validity::Now));
+        let mute = thread::spawn(move || {
+            let tls = TlsStream::server(listener.accept().unwrap().0, config, None).unwrap();
+            let socket = Acceptor::new().accept(tls).unwrap();
+            thread::park(); // Neither reads nor writes.
+            drop(socket);
+        });
+        let mut config = Config::default();
+        config.ping_interval = Some(Duration::from_millis(50));
+        config.pong_timeout = Some(Duration::from_millis(50));
+        let connector = Connector::new(&format!("wss://localhost:{}/", address.port())).unwrap().config(config);
+        let mut client = connector.tls(Tls::from(authority.client())).connect().unwrap();
+        let error = client.recv().unwrap_err();
+        assert!(error.to_string().contains("pong"), "{error}");
+        mute.thread().unpark();
+        mute.join().unwrap();
+    });
+}

@@ -1,0 +1,7 @@
+//! A client's way to a server: what to ask for ([`ClientOptions`]), and how to get there, by way of a proxy and of redirects ([`Attempt`]).
+
+mod attempt;
+mod options;
+
+pub use attempt::Attempt;
+pub use options::ClientOptions;
