@@ -7,7 +7,6 @@
 mod accept;
 mod connect;
 mod driver;
-mod error;
 mod halves;
 mod handshake;
 mod keeper;
@@ -19,9 +18,8 @@ mod websocket;
 pub use accept::Acceptor;
 pub use connect::Connector;
 pub use driver::MessageRef;
-pub use error::Error;
 pub use halves::{Receiver, Sender};
 pub use handshake::Incoming;
-pub use sansocket_common::{AcceptError, ConnectError, Tls, TlsError};
+pub use sansocket_common::{AcceptError, ConnectError, Error, Tls, TlsError};
 pub use transport::{Dial, MaybeTls, NoTls, Runtime, Transport, Wrap};
 pub use websocket::WebSocket;

@@ -37,7 +37,7 @@ impl fmt::Display for Ending<'_> {
 /// How a connection ended: by the report, with what the system says if the transport failed, or, without a report, by the error.
 pub(crate) fn how_it_ended(closed: Option<&Closed>, error: Option<&Error>) -> String {
     match (closed, error) {
-        (Some(closed), Some(Error::Transport { source, .. })) => format!("{}: {source}", Ending(closed)),
+        (Some(closed), Some(Error::Closed { source: Some(source), .. })) => format!("{}: {source}", Ending(closed)),
         (Some(closed), _) => Ending(closed).to_string(),
         (None, Some(error)) => error.to_string(),
         (None, None) => "ended".to_owned(),

@@ -1,4 +1,4 @@
-//! What can go wrong until a connection is open, and what to do about it.
+//! What can go wrong, and what to do about it.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use sansocket::client::Attempt;
 use sansocket::handshake::{RedirectError, RequestError};
 use sansocket::proxy::{PreludeError, ProxyError, ProxyUrlError};
-use sansocket::{Closed, Refusal};
+use sansocket::{Closed, Refusal, SendError};
 
 use crate::TlsError;
 
@@ -125,6 +125,37 @@ pub enum AcceptError {
     Seed(io::Error),
 }
 
+/// Why a message was not received or not sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection is over, and [`Closed`] tells how; receiving reports only an end that is not clean so.
+    #[error("the connection is over: {closed}{}", cause(.source))]
+    Closed {
+        /// How it ended.
+        closed: Closed,
+        /// What the stream said, if it failed.
+        source: Option<Arc<io::Error>>,
+    },
+    /// The stream failed while it was written to, by a sender that does not read. How the connection ended is told by the next receive,
+    /// after the messages that arrived before.
+    #[error("the message did not leave: {0}; receive to learn how the connection ended")]
+    Broken(Arc<io::Error>),
+    /// The order was refused, and nothing was sent.
+    #[error("{}{}", .0, send_hint(.0))]
+    Send(#[from] SendError),
+}
+
+impl Error {
+    /// How the connection ended, if it did.
+    pub fn closed(&self) -> Option<&Closed> {
+        match self {
+            Self::Closed { closed, .. } => Some(closed),
+            Self::Broken(_) | Self::Send(_) => None,
+        }
+    }
+}
+
 /// Leads an attempt to where a refusal points, if it may go there.
 ///
 /// # Errors
@@ -160,6 +191,13 @@ fn proxy_hint(error: &ProxyError) -> &'static str {
         ProxyError::Refused(refusal) if refusal.status == 407 => "; it wants a user and a password",
         ProxyError::Refused(refusal) if refusal.status == 403 => "; it may not allow this host or port",
         ProxyError::NoAcceptableMethod => "; it may want a user and a password",
+        _ => "",
+    }
+}
+
+fn send_hint(error: &SendError) -> &'static str {
+    match error {
+        SendError::NotOpen(_) => ": receive to learn why",
         _ => "",
     }
 }

@@ -1,4 +1,4 @@
-//! What the adapters of [`sansocket`] have in common: the errors of connecting and accepting, TLS ([`Tls`]), randomness.
+//! What the adapters of [`sansocket`] have in common: the errors, TLS ([`Tls`]), randomness.
 //!
 //! Applications use an adapter, which names these types.
 
@@ -10,7 +10,7 @@ use std::io;
 
 use sansocket::proxy::ProxyRules;
 
-pub use error::{AcceptError, ConnectError, follow};
+pub use error::{AcceptError, ConnectError, Error, follow};
 pub use sansocket;
 pub use tls::{Tls, TlsError};
 

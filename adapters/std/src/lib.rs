@@ -3,7 +3,6 @@
 
 mod accept;
 mod connect;
-mod error;
 mod locked;
 mod maybe_tls;
 mod prelude;
@@ -16,10 +15,9 @@ mod websocket;
 
 pub use accept::{Acceptor, accept};
 pub use connect::{Connector, connect};
-pub use error::Error;
 pub use locked::Locked;
 pub use maybe_tls::MaybeTls;
-pub use sansocket_common::{AcceptError, ConnectError, Tls, TlsError};
+pub use sansocket_common::{AcceptError, ConnectError, Error, Tls, TlsError};
 pub use sender::Sender;
 #[cfg(feature = "rustls")]
 pub use tls::TlsStream;

@@ -309,9 +309,9 @@ impl<S: Transport> Shared<S> {
             (None, None) => Ok(()),
             (None, Some(failure)) => Err(Error::Broken(Arc::clone(failure))),
             (Some(closed), Some(source)) if closed.cause == CloseCause::TransportFailed => {
-                Err(Error::Transport { closed: closed.clone(), source: Arc::clone(source) })
+                Err(Error::Closed { closed: closed.clone(), source: Some(Arc::clone(source)) })
             }
-            (Some(closed), _) => Err(Error::Closed(closed.clone())),
+            (Some(closed), _) => Err(Error::Closed { closed: closed.clone(), source: None }),
         }
     }
 

@@ -114,7 +114,7 @@ impl<S: Transport> WebSocket<S> {
     /// What was fed leaves before it waits. Pings are answered, deadlines served.
     ///
     /// # Errors
-    /// [`Error::Closed`] or [`Error::Transport`] when the connection ended in any other way; again each time.
+    /// [`Error::Closed`] when the connection ended in any other way; again each time.
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
         loop {
             match self.next(None) {

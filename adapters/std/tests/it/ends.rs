@@ -25,7 +25,7 @@ fn either_side_may_close_and_both_are_told_the_same() {
             assert_eq!((closed.by, closed.code, closed.clean), (Side::Remote, CloseCode(4000), true));
             assert_eq!(closed.reason, "that is all");
             assert!(closer.close(CloseCode::NORMAL, "").unwrap().clean, "closing twice is fine");
-            assert!(matches!(closer.send_text("late"), Err(Error::Closed(_))));
+            assert!(matches!(closer.send_text("late"), Err(Error::Closed { .. })));
         }
     });
 }
@@ -54,7 +54,7 @@ fn a_sender_may_close_while_the_owner_waits() {
         sender.close(CloseCode::NORMAL, "").unwrap();
         assert_eq!((serving.join().unwrap(), receiving.join().unwrap()), (None, None));
         sender.close(CloseCode::NORMAL, "").unwrap();
-        assert!(matches!(sender.send_text("late"), Err(Error::Closed(_))));
+        assert!(matches!(sender.send_text("late"), Err(Error::Closed { .. })));
     });
 }
 
@@ -119,7 +119,9 @@ fn dropping_the_owner_ends_the_senders_and_the_peer() {
         let (client, mut server) = pair();
         let sender = client.sender();
         drop(client);
-        assert!(matches!(sender.send_text("late"), Err(Error::Closed(closed)) if closed.cause == CloseCause::Aborted));
+        assert!(
+            matches!(sender.send_text("late"), Err(Error::Closed { closed, .. }) if closed.cause == CloseCause::Aborted)
+        );
         assert!(server.recv().is_err());
     });
 }
