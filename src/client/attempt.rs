@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::ClientOptions;
 use crate::connection::{Config, Connection};
 use crate::handshake::{ClientRequest, RedirectError, Refusal};
-use crate::proxy::{Prelude, PreludeConfig, PreludeError, ProxyUrlError};
+use crate::proxy::{Prelude, PreludeConfig, PreludeError, Proxy, ProxyUrlError};
 
 /// The way to an open connection. Whoever owns sockets goes it:
 ///
@@ -34,10 +34,18 @@ impl Attempt {
     /// [`ProxyUrlError`] when the rules name a proxy that cannot be used: going there directly would be against what was wanted.
     pub fn address(&self) -> Result<(&str, u16), ProxyUrlError> {
         let url = self.request().url();
-        Ok(match self.options.proxy.proxy_for(self.request())? {
+        Ok(match self.proxy()? {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => (url.host(), url.port()),
         })
+    }
+
+    /// The proxy on the way, if any.
+    ///
+    /// # Errors
+    /// As [`address`](Self::address).
+    pub fn proxy(&self) -> Result<Option<&Proxy>, ProxyUrlError> {
+        self.options.proxy.proxy_for(self.request())
     }
 
     /// What to do first on a stream to a proxy; `None` when it goes to the server.
@@ -46,7 +54,7 @@ impl Attempt {
     /// [`PreludeError`] when the proxy cannot be asked for this server, as a SOCKS5 proxy for a name of more than 255 bytes.
     pub fn prelude(&self, now: Instant) -> Result<Option<Prelude>, PreludeError> {
         // `address` has reported an unusable proxy.
-        let proxy = self.options.proxy.proxy_for(self.request()).ok().flatten();
+        let proxy = self.proxy().ok().flatten();
         let config = PreludeConfig::default();
         proxy.map(|proxy| proxy.prelude(self.request().url(), &config, now)).transpose()
     }
@@ -94,7 +102,7 @@ impl Attempt {
 mod tests {
     use super::*;
     use crate::handshake::OwnedHeaders;
-    use crate::proxy::{Proxy, ProxyRules};
+    use crate::proxy::ProxyRules;
 
     fn to(status: u16, location: &str) -> Refusal {
         let mut headers = OwnedHeaders::new();

@@ -18,14 +18,14 @@ pub use sansocket::{
 };
 pub use sansocket_async::{
     AcceptError, Acceptor, ConnectError, Connector, Dial, Error, Incoming, MaybeTls, MessageRef, Receiver, Runtime,
-    Sender, Tls, TlsError, WebSocket,
+    Sender, Tls, TlsError, Transport, WebSocket, Wrap,
 };
 
-/// A stream of `futures-io` as a [`Transport`](sansocket_async::Transport).
+/// A stream of `futures-io` as a [`Transport`].
 #[derive(Debug)]
 pub struct Io<S>(pub S);
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> sansocket_async::Transport for Io<S> {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Io<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
@@ -67,7 +67,7 @@ impl Future for Sleep {
 /// The WebSocket of a client that connected by itself, with TLS or without.
 pub type ClientWebSocket<R> = WebSocket<MaybeTls<Io<<R as Dial>::Tcp>, SecureIo<<R as Dial>::Tcp>>, R>;
 
-/// TLS over a stream as a [`Transport`](sansocket_async::Transport).
+/// TLS over a stream as a [`Transport`].
 #[cfg(feature = "rustls")]
 pub type SecureIo<S> = Io<futures_rustls::client::TlsStream<S>>;
 /// TLS, which is not built in.
@@ -119,7 +119,7 @@ macro_rules! runtime {
             }
         }
 
-        impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> sansocket_async::Wrap<S> for $runtime {
+        impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wrap<S> for $runtime {
             type Transport = Io<S>;
 
             fn wrap(stream: S) -> Io<S> {
@@ -127,7 +127,7 @@ macro_rules! runtime {
             }
         }
 
-        impl sansocket_async::Dial for $runtime {
+        impl Dial for $runtime {
             type Tcp = $tcp;
             type Tls = SecureIo<$tcp>;
 

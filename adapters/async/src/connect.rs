@@ -63,15 +63,8 @@ impl<R: Dial> Connector<R> {
     /// A stream to the server, and what it has said already.
     async fn reach(&self, attempt: &Attempt) -> Result<(ClientStream<R>, RecvBuf), ConnectError> {
         let timeout = self.options.time_to_connect();
-        let url = attempt.request().url();
-        match within::<R, _>(timeout, self.go(attempt)).await {
-            Some(reached) => reached,
-            None => Err(ConnectError::TimedOut {
-                host: url.host().into(),
-                port: url.port(),
-                timeout: timeout.unwrap_or_default(),
-            }),
-        }
+        let reached = within::<R, _>(timeout, self.go(attempt)).await;
+        reached.unwrap_or_else(|| Err(ConnectError::timed_out(attempt, timeout.unwrap_or_default())))
     }
 
     async fn go(&self, attempt: &Attempt) -> Result<(ClientStream<R>, RecvBuf), ConnectError> {

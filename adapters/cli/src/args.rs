@@ -6,6 +6,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use sansocket::OriginPolicy;
 use sansocket::handshake::WsUrl;
+use sansocket::proxy::Proxy;
+
+use crate::runtime::RuntimeArgs;
+use crate::tls::{ClientTlsArgs, ServerTlsArgs};
 
 /// WebSockets (RFC 6455) at the command line.
 #[derive(Debug, Parser)]
@@ -77,6 +81,14 @@ pub(crate) struct ServeArgs {
     /// Log no connections, only trouble.
     #[arg(long)]
     pub(crate) quiet: bool,
+
+    /// How it speaks TLS.
+    #[command(flatten)]
+    pub(crate) tls: ServerTlsArgs,
+
+    /// What it runs on.
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
 }
 
 /// The options of `sansocket connect`.
@@ -107,6 +119,29 @@ pub(crate) struct ConnectArgs {
     /// 1009), and the longest line that is sent; units: K, M, G
     #[arg(verbatim_doc_comment, long, value_name = "BYTES", default_value = "16M", value_parser = parse_bytes)]
     pub(crate) max_message: u64,
+
+    /// A proxy to go through, `http://`, `socks5://` or `socks5h://`,
+    /// perhaps with `user:password@`; or `env` for the one that
+    /// HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name
+    #[arg(verbatim_doc_comment, long, value_name = "URL|env", value_parser = parse_proxy)]
+    pub(crate) proxy: Option<ProxyArg>,
+
+    /// How many redirects are followed.
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) redirects: u32,
+
+    /// How long it may take until the server, or the proxy, is connected,
+    /// and TLS agreed on; 0 for as long as the system tries
+    #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "10", value_parser = parse_interval)]
+    pub(crate) connect_timeout: Interval,
+
+    /// Whom it trusts.
+    #[command(flatten)]
+    pub(crate) tls: ClientTlsArgs,
+
+    /// What it runs on.
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
 }
 
 /// The options of `sansocket demo`.
@@ -121,14 +156,27 @@ pub(crate) struct DemoArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Interval(pub(crate) Option<Duration>);
 
+/// The way through a proxy.
+#[derive(Clone, Debug)]
+pub(crate) enum ProxyArg {
+    /// Always this one.
+    Is(Box<Proxy>),
+    /// What the environment says.
+    FromEnv,
+}
+
 fn parse_url(text: &str) -> Result<WsUrl, String> {
-    let url = WsUrl::parse(text).map_err(|error| format!("{error}; for example ws://127.0.0.1:9001/path"))?;
-    if url.is_secure() {
-        return Err(
-            "wss:// needs TLS, which this command does not speak: use ws://, or a TLS tunnel in between".to_owned()
-        );
+    WsUrl::parse(text).map_err(|error| format!("{error}; for example ws://127.0.0.1:9001/path"))
+}
+
+fn parse_proxy(text: &str) -> Result<ProxyArg, String> {
+    match text {
+        "env" => Ok(ProxyArg::FromEnv),
+        url => match Proxy::parse(url) {
+            Ok(proxy) => Ok(ProxyArg::Is(Box::new(proxy))),
+            Err(error) => Err(format!("{error}; for example socks5h://127.0.0.1:1080, or `env`")),
+        },
     }
-    Ok(url)
 }
 
 /// `K:V`; blanks around the value do not count. Whether it may be sent is up to the request.
@@ -203,6 +251,8 @@ Examples:
   sansocket serve --subprotocol chat.v2 --subprotocol chat.v1
   sansocket serve --origin https://example.com,http://localhost:3000
   sansocket serve --max-message 64K --ping-interval 0 --idle-timeout 2m
+  sansocket serve --tls-self-signed=/tmp/cert.pem          wss://, for trying things out
+  sansocket serve --runtime tokio --threads 2
 
 The first line on the standard output is `listening on ADDR`. Each connection that ended is a line
 on the standard error.";
@@ -213,6 +263,8 @@ Examples:
   echo hello | sansocket connect ws://127.0.0.1:9001
   sansocket connect ws://127.0.0.1:9001/chat --subprotocol chat --header 'Authorization: Bearer TOKEN'
   sansocket connect ws://127.0.0.1:9001 --origin https://example.com
+  sansocket connect wss://localhost:9001 --cafile /tmp/cert.pem
+  sansocket connect wss://example.com/chat --proxy socks5h://user:password@127.0.0.1:1080
 
 Each line of the standard input is sent as a text message. Each text message is a line on the
 standard output, shown on a terminal with its control characters escaped; a binary one is the line

@@ -4,8 +4,10 @@ mod args;
 mod connect;
 mod demo;
 mod ending;
+mod runtime;
 mod serve;
 mod terminal;
+mod tls;
 
 use std::process::ExitCode;
 

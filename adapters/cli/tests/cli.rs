@@ -69,6 +69,67 @@ fn the_server_logs_each_connection() {
 }
 
 #[test]
+fn every_runtime_talks_to_every_other() {
+    let runtimes = ["std", "tokio", "async-std", "smol"];
+    for at_server in runtimes {
+        let server = Server::start(&["--runtime", at_server, "--subprotocol", "chat"]);
+        for at_client in runtimes {
+            let client = Client::start(&[&server.url(), "--runtime", at_client, "--subprotocol", "chat"]);
+            let long = "x".repeat(1 << 20);
+            let ended = client.end_of_input(format!("hello\n{long}\n"));
+            assert_eq!(ended.status, Some(0), "{at_client} to {at_server}: {}", ended.stderr);
+            assert!(ended.stdout == format!("hello\n{long}\n"), "{at_client} to {at_server}");
+            let end = "closed 1000 (normal closure) by this end, clean; 2 messages sent, 2 received\n";
+            assert!(ended.stderr.contains("subprotocol chat\n") && ended.stderr.ends_with(end), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn every_runtime_logs_alike_with_as_many_threads_as_wanted() {
+    for runtime in ["tokio", "async-std", "smol"] {
+        let mut server = Server::start(&["--runtime", runtime, "--threads", "2", "--subprotocol", "chat"]);
+        let url = format!("{}/room?secret", server.url());
+        let client = Client::start(&[&url, "--runtime", runtime, "--threads", "2", "--subprotocol", "chat"]);
+        assert_eq!(client.end_of_input("hello\n").status, Some(0));
+        let log = server.log_line();
+        let end = " /room (chat): closed 1000 (normal closure) by the peer, clean; 1 message, 5 bytes";
+        assert!(log.starts_with("127.0.0.1:") && log.ends_with(end), "{runtime}: {log}");
+        let ended = Client::start(&[&server.url(), "--header", "Origin: http://elsewhere"]).end();
+        assert_eq!(ended.status, Some(1), "{runtime}");
+        assert!(server.log_line().contains("refused with status 403"), "{runtime}");
+    }
+}
+
+#[test]
+fn tls_is_spoken_on_every_runtime_with_whom_it_should_be() {
+    let folder = std::env::temp_dir().join(format!("sansocket-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for runtime in ["std", "tokio", "async-std", "smol"] {
+        let cafile = folder.join(format!("{runtime}.pem")).display().to_string();
+        let mut server = Server::start(&["--runtime", runtime, &format!("--tls-self-signed={cafile}")]);
+        assert!(server.log_line().contains(&cafile));
+        let url = server.url().replace("ws:", "wss:");
+        let connect = |trust: &[&str]| {
+            let arguments = [&[&url[..], "--runtime", runtime], trust].concat();
+            Client::start(&arguments).end_of_input("hello\n")
+        };
+        let ended = connect(&["--cafile", &cafile]);
+        assert_eq!((ended.status, &ended.stdout[..]), (Some(0), "hello\n"), "{runtime}: {}", ended.stderr);
+        let ended = connect(&["--insecure"]);
+        assert_eq!((ended.status, &ended.stdout[..]), (Some(0), "hello\n"), "{runtime}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with("WARNING: --insecure"), "{}", ended.stderr);
+        let ended = connect(&[]);
+        assert_eq!(ended.status, Some(1));
+        assert!(ended.stderr.contains("--cafile"), "{runtime}: {}", ended.stderr);
+        let ended = Client::start(&[&url.replace("wss:", "ws:"), "--runtime", runtime]).end();
+        assert_eq!(ended.status, Some(1));
+        assert!(ended.stderr.contains("wss://"), "{runtime}: {}", ended.stderr);
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn the_client_tells_the_subprotocol() {
     let server = Server::start(&["--subprotocol", "chat"]);
     let ended = Client::start(&[&server.url(), "--subprotocol", "chat"]).end_of_input("");
@@ -82,7 +143,11 @@ fn the_client_tells_the_subprotocol() {
 fn a_command_line_that_is_wrong_ends_with_2() {
     for (arguments, told) in [
         (&["connect", "http://127.0.0.1:9001"][..], "the URL must begin with ws:// or wss://"),
-        (&["connect", "wss://127.0.0.1"], "TLS"),
+        (&["connect", "ws://127.0.0.1:1", "--proxy", "ftp://127.0.0.1"], "socks5h://"),
+        (&["connect", "ws://127.0.0.1:1", "--threads", "2"], "a thread for each connection"),
+        (&["connect", "wss://127.0.0.1:1", "--cafile", "a", "--insecure"], "--insecure"),
+        (&["serve", "--tls-cert", "a"], "--tls-key"),
+        (&["serve", "--runtime", "none"], "async-std"),
         (&["connect"], "URL"),
         (&["connect", "ws://127.0.0.1:1", "--header", "no colon"], "NAME: VALUE"),
         (&["connect", "ws://127.0.0.1:1", "--header", "Host: elsewhere"], "Host"),

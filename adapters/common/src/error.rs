@@ -53,12 +53,14 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// There was no stream to the server in time.
-    #[error("no connection to {host}:{port} within {timeout:?}: is it up, and does a firewall let the port through?")]
+    #[error("no connection to {host}:{port}{} within {timeout:?}: is it up, and does a firewall let the port through?", by_way_of(.proxy))]
     TimedOut {
         /// The host of the URL.
         host: String,
         /// Its port.
         port: u16,
+        /// The proxy on the way, if any, as a URL without credentials.
+        proxy: Option<String>,
         /// The limit, [`ClientOptions::connect_timeout`](sansocket::ClientOptions::connect_timeout).
         timeout: Duration,
     },
@@ -97,6 +99,15 @@ pub enum ConnectError {
     /// The system gave no random numbers for the masking keys.
     #[error("no randomness from the operating system: {0}")]
     Seed(io::Error),
+}
+
+impl ConnectError {
+    /// For an attempt that took longer than `timeout`.
+    pub fn timed_out(attempt: &Attempt, timeout: Duration) -> Self {
+        let url = attempt.request().url();
+        let proxy = attempt.proxy().ok().flatten().map(ToString::to_string);
+        Self::TimedOut { host: url.host().into(), port: url.port(), proxy, timeout }
+    }
 }
 
 /// Why a client that asked is not connected.
@@ -170,6 +181,10 @@ pub fn follow(attempt: &mut Attempt, refusal: Box<Refusal>) -> Result<(), Connec
 
 fn cause(source: &Option<Arc<io::Error>>) -> String {
     source.as_ref().map(|source| format!(": {source}")).unwrap_or_default()
+}
+
+fn by_way_of(proxy: &Option<String>) -> String {
+    proxy.as_ref().map(|proxy| format!(" by way of the proxy {proxy}")).unwrap_or_default()
 }
 
 fn refusal_hint(refusal: &Refusal) -> String {

@@ -177,5 +177,34 @@ mod roots {
     }
 }
 
+#[cfg(all(test, feature = "rustls"))]
+mod tests {
+    use super::*;
+
+    /// Holds in whichever build it runs: `.ci/run` makes all three.
+    #[test]
+    fn what_is_missing_from_the_default_is_said() {
+        let provider = cfg!(any(feature = "ring", feature = "aws-lc-rs"));
+        let roots = cfg!(any(feature = "webpki-roots", feature = "platform-verifier"));
+        match Tls::default().config() {
+            Err(TlsError::ProviderMissing) => assert!(!provider),
+            Err(TlsError::RootsMissing) => assert!(provider && !roots),
+            Ok(config) => {
+                assert!(provider && roots);
+                assert_eq!(config.alpn_protocols, [b"http/1.1"]);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn names_and_addresses_can_have_certificates() {
+        for host in ["localhost", "example.com", "127.0.0.1", "::1"] {
+            assert!(Tls::server_name(host).is_ok(), "{host}");
+        }
+        assert!(matches!(Tls::server_name("no_such name"), Err(TlsError::Name { host }) if host == "no_such name"));
+    }
+}
+
 #[cfg(feature = "rustls")]
 const HTTP_1_1: &[u8] = b"http/1.1";

@@ -1,7 +1,7 @@
 //! The client's way in.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use sansocket::client::Attempt;
@@ -78,11 +78,15 @@ impl Connector {
     fn reach(&self, attempt: &Attempt) -> Result<(MaybeTls<TcpStream>, RecvBuf), ConnectError> {
         let (host, port) = attempt.address()?;
         let addresses = resolve(host, port)?;
-        let url = attempt.request().url();
         let time = Time::new(self.options.time_to_connect());
-        let tcp = time.connect(&addresses, host, port)?;
+        let late = || ConnectError::timed_out(attempt, time.allowed());
+        let is_late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut && time.deadline.is_some();
+        let tcp = match time.connect(&addresses) {
+            Ok(tcp) => tcp,
+            Err(error) if is_late(&error) => return Err(late()),
+            Err(source) => return Err(ConnectError::Io { host: host.into(), port, source }),
+        };
         tcp.prepare().map_err(ConnectError::Setup)?;
-        let late = || ConnectError::TimedOut { host: url.host().into(), port: url.port(), timeout: time.allowed() };
         let mut received = RecvBuf::new();
         if let Some(prelude) = attempt.prelude(Instant::now())? {
             let outcome = prelude::complete(&tcp, prelude, &mut received, time.deadline).ok_or_else(late)?;
@@ -98,8 +102,8 @@ impl Connector {
                     Err(TlsError::spoke_first())
                 };
                 tls.map_err(|source| match source {
-                    TlsError::Handshake(error) if error.kind() == io::ErrorKind::TimedOut => late(),
-                    source => ConnectError::Tls { host: host.into(), port: url.port(), source },
+                    TlsError::Handshake(error) if is_late(&error) => late(),
+                    source => ConnectError::Tls { host: host.into(), port: attempt.request().url().port(), source },
                 })?
             }
         };
@@ -118,7 +122,7 @@ fn shake_hands<S: Transport>(attempt: &Attempt, stream: S, received: RecvBuf) ->
     }
 }
 
-fn resolve(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, ConnectError> {
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
     let failed = |source| ConnectError::Resolve { host: host.into(), source };
     let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(failed)?.collect();
     if addresses.is_empty() {
@@ -151,7 +155,7 @@ impl Time {
     }
 
     /// Connects to the first address that answers.
-    fn connect(&self, addresses: &[std::net::SocketAddr], host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    fn connect(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         let mut last = io::ErrorKind::NotFound.into();
         for (tried, address) in addresses.iter().enumerate() {
             let attempt = match self.left() {
@@ -160,17 +164,14 @@ impl Time {
                     let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
                     TcpStream::connect_timeout(address, share.max(CONNECT_TIMEOUT_MIN))
                 }
-                Err(()) => Err(io::ErrorKind::TimedOut.into()),
+                Err(()) => return Err(io::ErrorKind::TimedOut.into()),
             };
             last = match attempt {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
         }
-        Err(match (last.kind(), self.timeout) {
-            (io::ErrorKind::TimedOut, Some(timeout)) => ConnectError::TimedOut { host: host.into(), port, timeout },
-            _ => ConnectError::Io { host: host.into(), port, source: last },
-        })
+        Err(last)
     }
 }
 

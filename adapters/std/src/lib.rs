@@ -17,7 +17,7 @@ pub use accept::{Acceptor, accept};
 pub use connect::{Connector, connect};
 pub use locked::Locked;
 pub use maybe_tls::MaybeTls;
-pub use sansocket_common::{AcceptError, ConnectError, Error, Tls, TlsError};
+pub use sansocket_common::{AcceptError, ConnectError, Error, Tls, TlsError, proxy_rules_from_env};
 pub use sender::Sender;
 #[cfg(feature = "rustls")]
 pub use tls::TlsStream;

@@ -5,7 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sansocket::Refusal;
-use sansocket_std::ConnectError;
+use sansocket_std::rustls::{self, CertificateError};
+use sansocket_std::{ConnectError, TlsError};
 
 use crate::terminal::Shown;
 
@@ -20,11 +21,31 @@ pub(super) fn explain(error: &ConnectError) -> String {
                 let _ = write!(text, " start one with `sansocket serve --listen {address}`");
             }
         }
-        ConnectError::Handshake { .. } => text.push_str("; is that a WebSocket server, and is it the right port?"),
+        ConnectError::Tls { source: TlsError::Handshake(source), .. } => text.push_str(tls_advice(source)),
+        ConnectError::Handshake { .. } => {
+            text.push_str("; is that a WebSocket server, is it the right port, and does it want wss://?")
+        }
         ConnectError::Refused(refusal) => text.push_str(&quoted_body(refusal)),
         _ => {}
     }
     text
+}
+
+/// What the fault says of the server, or of the command line.
+fn tls_advice(error: &io::Error) -> &'static str {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(error)) => match error {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "; the certificate is for another name: connect by that name"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "; the certificate has expired: it is the server's to renew, unless this machine's clock is wrong"
+            }
+            _ => "; if you know who issued the certificate, trust him by `--cafile`",
+        },
+        Some(rustls::Error::InvalidMessage(_)) => "; is it a server without TLS? then the URL begins with ws://",
+        _ => "",
+    }
 }
 
 /// The address of this machine that the host stands for.

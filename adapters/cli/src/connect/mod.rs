@@ -3,47 +3,76 @@
 mod advice;
 mod lines;
 mod printer;
+mod socket;
 mod typist;
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::sync::Arc;
 
 use sansocket::handshake::RequestError;
-use sansocket_std::{ClientRequest, CloseCode, Config, Connector, MaybeTls, WebSocket};
+use sansocket::{ClientOptions, ClientRequest, Config};
+use sansocket_async_std::{AsyncStd, Smol};
+use sansocket_std::{ConnectError, Error, Tls};
+use sansocket_tokio::Tokio;
 
 use crate::Failure;
-use crate::args::ConnectArgs;
+use crate::args::{ConnectArgs, ProxyArg};
 use crate::ending::{Ending, how_it_ended};
+use crate::runtime::{Runtime, enter_tokio};
 use crate::terminal::{counted, note};
 use printer::Printer;
+use socket::Socket;
 use typist::Typing;
 
 /// Talks to a server until one of the two closes.
 pub(crate) fn run(args: ConnectArgs) -> Result<(), Failure> {
-    let max_message = args.max_message;
-    let config = config(&args);
-    let request = request(args).map_err(|error| Failure::Usage(error.to_string()))?;
-    let url = format!("{:?}", request.url()); // Without the credentials in it.
+    args.runtime.prepare()?;
+    let (max_message, runtime, tls) = (args.max_message, args.runtime, args.tls.tls()?);
+    let options = options(args).map_err(|error| Failure::Usage(error.to_string()))?;
+    let url = format!("{:?}", options.request().url()); // Without the credentials in it.
 
-    let connected = Connector::from(request).config(config).connect();
+    // Until the end: a connection on tokio needs it.
+    let tokio = if runtime.runtime == Runtime::Tokio { Some(enter_tokio(runtime.threads)?) } else { None };
+    let _inside = tokio.as_ref().map(tokio::runtime::Runtime::enter);
+    let connected = connect(runtime.runtime, options, tls);
     let mut socket = connected.map_err(|error| Failure::Message(advice::explain(&error)))?;
     let subprotocol = socket.subprotocol().map(|name| format!(", subprotocol {name}")).unwrap_or_default();
     note(format_args!("open {url}{subprotocol}"));
 
     let typing = Arc::new(Typing::default());
-    typist::spawn(socket.sender(), max_message, Arc::clone(&typing)).map_err(Failure::message)?;
+    typist::spawn(socket.outlet(), max_message, Arc::clone(&typing)).map_err(Failure::message)?;
     let mut printer = Printer::of_stdout();
-    let error = print_all(&mut socket, &mut printer).err();
+    let error = print_all(&mut *socket, &mut printer).err();
 
     let counts = format!("{} sent, {} received", counted(typing.sent(), "message"), printer.received());
-    note(format_args!("{}; {counts}", how_it_ended(socket.closed(), error.as_ref())));
-    let ended_well = socket.closed().is_some_and(|closed| Ending(closed).is_good());
+    let closed = socket.closed();
+    note(format_args!("{}; {counts}", how_it_ended(closed.as_ref(), error.as_ref())));
+    let ended_well = closed.is_some_and(|closed| Ending(&closed).is_good());
     match printer.into_failure() {
         Some(error) => Err(Failure::Message(format!("cannot write to the standard output: {error}"))),
         None if ended_well && typing.is_whole() => Ok(()),
         None => Err(Failure::Told),
     }
+}
+
+fn connect(runtime: Runtime, options: ClientOptions, tls: Tls) -> Result<Box<dyn Socket>, ConnectError> {
+    match runtime {
+        Runtime::Std => socket::blocking(options, tls),
+        Runtime::Tokio => socket::asynchronous::<Tokio>(options, tls),
+        Runtime::AsyncStd => socket::asynchronous::<AsyncStd>(options, tls),
+        Runtime::Smol => socket::asynchronous::<Smol>(options, tls),
+    }
+}
+
+fn options(args: ConnectArgs) -> Result<ClientOptions, RequestError> {
+    let config = config(&args);
+    let (redirects, timeout, proxy) = (args.redirects, args.connect_timeout.0, args.proxy.clone());
+    let options = ClientOptions::from(request(args)?).config(config).redirects(redirects).connect_timeout(timeout);
+    Ok(match proxy {
+        None => options,
+        Some(ProxyArg::Is(proxy)) => options.proxy(*proxy),
+        Some(ProxyArg::FromEnv) => options.proxy_rules(sansocket_std::proxy_rules_from_env()),
+    })
 }
 
 fn config(args: &ConnectArgs) -> Config {
@@ -71,13 +100,10 @@ fn request(args: ConnectArgs) -> Result<ClientRequest, RequestError> {
 /// Prints each message until the connection has ended.
 ///
 /// When the standard output takes no more, the connection is closed, and the rest is received but not printed.
-fn print_all(
-    socket: &mut WebSocket<MaybeTls<TcpStream>>,
-    printer: &mut Printer<impl Write>,
-) -> Result<(), sansocket_std::Error> {
+fn print_all(socket: &mut dyn Socket, printer: &mut Printer<impl Write>) -> Result<(), Error> {
     while let Some(message) = socket.recv()? {
         if printer.print(&message).is_break() {
-            let _ = socket.start_close(CloseCode::NORMAL, ""); // If it is over already, the next receive tells.
+            socket.outlet().close();
         }
     }
     Ok(())

@@ -1,14 +1,14 @@
 //! The thread that reads the standard input and sends its lines.
 
 use std::io::{self, BufRead};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use sansocket_std::{CloseCode, MaybeTls, Sender};
+use sansocket_std::Error;
 
 use super::lines::{Line, read_line};
+use super::socket::Outlet;
 use crate::terminal::note;
 
 /// How far the typist is. It may still wait for a line when the connection has ended, so that nobody can wait for it.
@@ -37,27 +37,21 @@ impl Typing {
 }
 
 /// Starts the thread. At the end of the input it closes the connection.
-pub(super) fn spawn(sender: Sender<MaybeTls<TcpStream>>, line_len_max: u64, typing: Arc<Typing>) -> io::Result<()> {
+pub(super) fn spawn(outlet: Box<dyn Outlet>, line_len_max: u64, typing: Arc<Typing>) -> io::Result<()> {
     let type_all = move || {
-        if send_lines(&mut io::stdin().lock(), line_len_max, &sender, &typing).is_ok() {
-            // An error means that it is over already, which is told elsewhere.
-            let _ = sender.close(CloseCode::NORMAL, "");
+        if send_lines(&mut io::stdin().lock(), line_len_max, &*outlet, &typing).is_ok() {
+            outlet.close();
         }
     };
     thread::Builder::new().name("typist".to_owned()).spawn(type_all).map(drop)
 }
 
 /// Sends each line; `Err` when the connection takes no more.
-fn send_lines(
-    input: &mut impl BufRead,
-    line_len_max: u64,
-    sender: &Sender<MaybeTls<TcpStream>>,
-    typing: &Typing,
-) -> Result<(), sansocket_std::Error> {
+fn send_lines(input: &mut impl BufRead, line_len_max: u64, outlet: &dyn Outlet, typing: &Typing) -> Result<(), Error> {
     for number in 1_u64.. {
         match read_line(input, line_len_max) {
             Ok(Line::Text(line)) => {
-                sender.send(line)?;
+                outlet.send(line)?;
                 typing.sent.fetch_add(1, Ordering::Relaxed);
             }
             Ok(Line::NotUtf8) => typing.leave_out(format_args!("line {number} is not UTF-8, and was not sent")),

@@ -1,93 +1,87 @@
-//! `sansocket serve`: an echo server with a thread for each connection.
+//! `sansocket serve`: an echo server.
 
+mod asynchronous;
+mod blocking;
 mod slots;
 
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use sansocket::handshake::{RequestHead, choose_subprotocol};
-use sansocket_std::{Acceptance, Acceptor, Config, Rejection, WebSocket};
+use sansocket::handshake::{HeaderMap, choose_subprotocol};
+use sansocket::{Acceptance, Config, Message};
+use sansocket_async_std::{AsyncStd, Smol};
+use sansocket_std::rustls::ServerConfig;
+use sansocket_tokio::Tokio;
 
 use crate::Failure;
 use crate::args::ServeArgs;
-use crate::ending::{how_it_ended, why_not_accepted};
+use crate::runtime::{Runtime, enter_tokio};
 use crate::terminal::{counted, note};
-use slots::{Slot, Slots};
 
 /// Serves until the process is ended.
 pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
+    args.runtime.prepare()?;
+    let tls = args.tls.config(args.listen.ip())?;
     let listener =
         TcpListener::bind(args.listen).map_err(|error| Failure::Message(cannot_listen(args.listen, &error)))?;
-    let address = listener.local_addr().map_err(Failure::message)?;
-    announce(address);
+    announce(listener.local_addr().map_err(Failure::message)?);
 
-    let slots = Slots::new(args.max_connections);
-    let echo = Arc::new(Echo::new(args));
-    loop {
-        let slot = slots.take();
-        match listener.accept() {
-            Ok((stream, peer)) => serve_in_thread(Arc::clone(&echo), stream, peer, slot),
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                note(format_args!("cannot accept a connection: {error}; trying again"));
-                thread::sleep(ACCEPT_PAUSE);
-            }
-        }
+    let runtime = args.runtime;
+    let echo = Arc::new(Echo::new(args, tls));
+    match runtime.runtime {
+        Runtime::Std => blocking::serve(&listener, &echo),
+        Runtime::Tokio => enter_tokio(runtime.threads)?.block_on(asynchronous::serve::<Tokio>(listener, &echo)),
+        Runtime::AsyncStd => async_std::task::block_on(asynchronous::serve::<AsyncStd>(listener, &echo)),
+        Runtime::Smol => smol::block_on(asynchronous::serve::<Smol>(listener, &echo)),
     }
 }
 
 /// What all connections share.
 struct Echo {
-    acceptor: Acceptor,
+    config: Arc<Config>,
+    tls: Option<Arc<ServerConfig>>,
     subprotocols: Vec<String>,
+    connections_max: u32,
     quiet: bool,
 }
 
 impl Echo {
-    fn new(args: ServeArgs) -> Self {
+    fn new(args: ServeArgs, tls: Option<Arc<ServerConfig>>) -> Self {
         let mut config = Config::default();
         config.origin = args.origin;
         config.message_len_max = args.max_message;
         config.frame_len_max = args.max_message;
         config.ping_interval = args.ping_interval.0;
         config.idle_timeout = args.idle_timeout.0;
-        Self { acceptor: Acceptor::new().config(config), subprotocols: args.subprotocols, quiet: args.quiet }
-    }
-
-    /// Serves one connection from its first byte to its last, and logs it.
-    fn serve(&self, stream: TcpStream, peer: SocketAddr) {
-        let mut path = String::new();
-        let accepted = self.acceptor.accept_with(stream, |request| {
-            path = request.path().to_owned();
-            self.decide(request)
-        });
-        let mut socket = match accepted {
-            Ok(socket) => socket,
-            Err(error) => return self.log(format_args!("{peer}: {}", why_not_accepted(&error))),
-        };
-        let subprotocol = socket.subprotocol().map(|name| format!(" ({name})")).unwrap_or_default();
-        let mut echoed = Echoed::default();
-        let error = echo_all(&mut socket, &mut echoed).err();
-        let end = how_it_ended(socket.closed(), error.as_ref());
-        let Echoed { messages, bytes } = echoed;
-        let (messages, bytes) = (counted(messages, "message"), counted(bytes, "byte"));
-        self.log(format_args!("{peer} {path}{subprotocol}: {end}; {messages}, {bytes}"));
+        Self {
+            config: Arc::new(config),
+            tls,
+            subprotocols: args.subprotocols,
+            connections_max: args.max_connections,
+            quiet: args.quiet,
+        }
     }
 
     /// Speaks the first of its subprotocols that the client offers; a client that offers none of them is welcome too.
-    fn decide(&self, request: &RequestHead<'_>) -> Result<Acceptance, Rejection> {
-        let chosen = choose_subprotocol(&request.headers, &self.subprotocols).ok().flatten();
+    fn decide(&self, headers: &(impl HeaderMap + ?Sized)) -> Acceptance {
+        let chosen = choose_subprotocol(headers, &self.subprotocols).ok().flatten();
         let acceptance = chosen.map_or(Ok(Acceptance::new()), |name| Acceptance::new().subprotocol(name));
-        Ok(acceptance.unwrap_or_default()) // The names were checked on the command line.
+        acceptance.unwrap_or_default() // The names were checked on the command line.
     }
 
     fn log(&self, line: impl std::fmt::Display) {
         if !self.quiet {
             note(line);
         }
+    }
+
+    /// Logs a connection that has ended.
+    fn log_end(&self, peer: SocketAddr, path: &str, subprotocol: Option<&str>, echoed: &Echoed, end: &str) {
+        let subprotocol = subprotocol.map(|name| format!(" ({name})")).unwrap_or_default();
+        let (messages, bytes) = (counted(echoed.messages, "message"), counted(echoed.bytes, "byte"));
+        self.log(format_args!("{peer} {path}{subprotocol}: {end}; {messages}, {bytes}"));
     }
 }
 
@@ -98,26 +92,10 @@ struct Echoed {
     bytes: u64,
 }
 
-/// Sends back each message. It is only fed, so that all answers to one read leave in one write.
-fn echo_all(socket: &mut WebSocket<TcpStream>, echoed: &mut Echoed) -> Result<(), sansocket_std::Error> {
-    while let Some(message) = socket.recv()? {
-        echoed.messages += 1;
-        echoed.bytes += message.as_bytes().len() as u64;
-        // Why an echo cannot leave is told by a receive, after the messages that came before.
-        let _ = socket.feed(message);
-    }
-    Ok(())
-}
-
-/// A thread of its own, so that nothing one connection does, not even a panic, reaches another.
-fn serve_in_thread(echo: Arc<Echo>, stream: TcpStream, peer: SocketAddr, slot: Slot) {
-    let spawned = thread::Builder::new().name(format!("echo {peer}")).spawn(move || {
-        echo.serve(stream, peer);
-        drop(slot);
-    });
-    if let Err(error) = spawned {
-        note(format_args!("{peer}: dropped, no thread to serve it: {error}"));
-        thread::sleep(ACCEPT_PAUSE);
+impl Echoed {
+    fn count(&mut self, message: &Message) {
+        self.messages += 1;
+        self.bytes += message.as_bytes().len() as u64;
     }
 }
 
