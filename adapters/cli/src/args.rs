@@ -78,6 +78,24 @@ pub(crate) struct ServeArgs {
     #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "0", value_parser = parse_interval)]
     pub(crate) idle_timeout: Interval,
 
+    /// How long a client may take for its request, TLS apart, from the
+    /// first byte to the last
+    #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "10", value_parser = parse_interval)]
+    pub(crate) handshake_timeout: Interval,
+
+    /// How long a pinged client may be silent before it counts as gone.
+    #[arg(long, value_name = "TIME", default_value = "20", value_parser = parse_interval)]
+    pub(crate) pong_timeout: Interval,
+
+    /// How long a client may read nothing while something waits for it.
+    #[arg(long, value_name = "TIME", default_value = "30", value_parser = parse_interval)]
+    pub(crate) write_timeout: Interval,
+
+    /// How long a client may take for one message, from its first byte
+    /// to its last
+    #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "120", value_parser = parse_interval)]
+    pub(crate) message_timeout: Interval,
+
     /// Log no connections, only trouble.
     #[arg(long)]
     pub(crate) quiet: bool,

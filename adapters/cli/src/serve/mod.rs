@@ -55,6 +55,10 @@ impl Echo {
         config.frame_len_max = args.max_message;
         config.ping_interval = args.ping_interval.0;
         config.idle_timeout = args.idle_timeout.0;
+        config.handshake_timeout = args.handshake_timeout.0;
+        config.pong_timeout = args.pong_timeout.0;
+        config.write_timeout = args.write_timeout.0;
+        config.message_timeout = args.message_timeout.0;
         Self {
             config: Arc::new(config),
             tls,
