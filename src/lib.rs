@@ -74,6 +74,8 @@
 //! | [`client`] | a client's way to a server: options, proxy, redirects |
 //! | [`proxy`] | the way through an HTTP or SOCKS5 proxy, ahead of the handshake |
 //! | [`buffer`] | [`RecvBuf`] |
+//!
+//! The feature `http` lets [`handshake`] speak the types of the `http` crate.
 
 pub mod buffer;
 pub mod client;

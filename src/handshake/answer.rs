@@ -137,6 +137,12 @@ impl Rejection {
     pub fn headers(&self) -> &OwnedHeaders {
         &self.headers
     }
+
+    /// The body as it was set, whatever the status.
+    #[cfg(feature = "http")]
+    pub(super) fn body_bytes(&self) -> &Bytes {
+        &self.body
+    }
 }
 
 /// Why an answer of the application cannot be sent.
@@ -185,7 +191,7 @@ pub fn encode_rejection(rejection: &Rejection, out: &mut Vec<u8>) {
     let upgrades = rejection.headers.value("Upgrade").is_some();
     write_field("Connection", if upgrades { "Upgrade, close" } else { "close" }, out);
     rejection.headers.encode(out);
-    let body = if matches!(rejection.status, 204 | 205 | 304) { &[][..] } else { &rejection.body };
+    let body = if has_no_body(rejection.status) { &[][..] } else { &rejection.body };
     // RFC 9110 section 8.6: none in a 204; in a 304 it would be the length of another body.
     if !matches!(rejection.status, 204 | 304) {
         out.extend_from_slice(b"Content-Length: ");
@@ -194,6 +200,11 @@ pub fn encode_rejection(rejection: &Rejection, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(body);
+}
+
+/// Whether an answer with this status has no body (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5).
+pub(super) fn has_no_body(status: u16) -> bool {
+    matches!(status, 204 | 205 | 304)
 }
 
 /// The reason phrase that is registered for `status`; empty for one that has none (RFC 9112 section 4).

@@ -1,7 +1,7 @@
 //! Parses the heads of requests and answers (RFC 9112 sections 3 to 5).
 
 use super::authority::Authority;
-use super::headers::{HeaderMap as _, Headers, OwnedHeaders, Single};
+use super::headers::{HeaderMap, Headers, OwnedHeaders, Single};
 use super::origin::OriginPolicy;
 use super::request_fault::RequestFault;
 use super::response::ResponseFault;
@@ -71,29 +71,8 @@ impl<'b> RequestHead<'b> {
     /// [`RequestFault::TargetHostMismatch`].
     pub fn check(&self, origin: &OriginPolicy) -> Result<UpgradeRequest, RequestFault> {
         let upgrade = check_request(self.method, self.version, &self.headers, origin)?;
-        self.check_target()?;
+        check_target(self.target, &self.headers)?;
         Ok(upgrade)
-    }
-
-    /// RFC 9112 section 3.2; the fragment is no part of any form of target.
-    fn check_target(&self) -> Result<(), RequestFault> {
-        if self.target.contains('#') {
-            return Err(RequestFault::TargetMalformed);
-        }
-        if self.target.starts_with('/') {
-            return Ok(());
-        }
-        let Some((default_port, authority, _)) = absolute_form(self.target) else {
-            return Err(RequestFault::TargetMalformed);
-        };
-        let target = Authority::parse(authority).map_err(|_| RequestFault::TargetMalformed)?;
-        // RFC 9112 section 3.2.2 lets the target win over the field. Two parsers that disagree on
-        // who wins are an attack (and Origin is compared with the field), so they must be the same.
-        let same = match Single::of(self.headers.values("Host")) {
-            Single::Once(host) => Authority::parse_bytes(host).is_ok_and(|host| host.is_same(&target, default_port)),
-            Single::Missing | Single::Repeated => false,
-        };
-        if same { Ok(()) } else { Err(RequestFault::TargetHostMismatch) }
     }
 }
 
@@ -222,6 +201,27 @@ pub fn parse_response(head: &[u8], headers_max: usize) -> Result<ResponseHead<'_
         }),
         _ => Err(ResponseFault::Malformed),
     }
+}
+
+/// RFC 9112 section 3.2; the fragment is no part of any form of target.
+pub(super) fn check_target(target: &str, headers: &(impl HeaderMap + ?Sized)) -> Result<(), RequestFault> {
+    if target.contains('#') {
+        return Err(RequestFault::TargetMalformed);
+    }
+    if target.starts_with('/') {
+        return Ok(());
+    }
+    let Some((default_port, authority, _)) = absolute_form(target) else {
+        return Err(RequestFault::TargetMalformed);
+    };
+    let target = Authority::parse(authority).map_err(|_| RequestFault::TargetMalformed)?;
+    // RFC 9112 section 3.2.2 lets the target win over the field. Two parsers that disagree on
+    // who wins are an attack (and Origin is compared with the field), so they must be the same.
+    let same = match Single::of(headers.values("Host")) {
+        Single::Once(host) => Authority::parse_bytes(host).is_ok_and(|host| host.is_same(&target, default_port)),
+        Single::Missing | Single::Repeated => false,
+    };
+    if same { Ok(()) } else { Err(RequestFault::TargetHostMismatch) }
 }
 
 /// The lines of a whole head between the first and the empty one.

@@ -57,6 +57,8 @@ mod extension;
 pub mod fuzz;
 mod head;
 mod headers;
+#[cfg(feature = "http")]
+mod http_types;
 mod origin;
 mod redirect;
 mod refusal;
@@ -79,6 +81,8 @@ pub use extended_connect::{
 pub use extension::{Extension, ExtensionError, Extensions, Params, parse_extensions};
 pub use head::{HttpVersion, OwnedRequestHead, RequestHead, ResponseHead, parse_request, parse_response};
 pub use headers::{FieldError, HeaderMap, Headers, OwnedHeaders};
+#[cfg(feature = "http")]
+pub use http_types::check_http_request;
 pub use origin::{Origin, OriginError, OriginPolicy};
 pub use redirect::{RedirectError, Redirects};
 pub use refusal::{BodyFraming, ChunkedPrefix, Refusal, RetryAfter, body_framing, decode_chunked_prefix};

@@ -11,7 +11,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "rustls")]
 pub use futures_rustls::rustls;
-pub use sansocket::handshake::OwnedRequestHead;
+pub use sansocket::handshake::{self, OwnedRequestHead};
 pub use sansocket::{
     Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, OriginPolicy,
     ReadyState, RecvBuf, Refusal, Rejection, Role,
@@ -20,6 +20,9 @@ pub use sansocket_async::{
     AcceptError, Acceptor, ConnectError, Connector, Dial, Error, Incoming, MaybeTls, MessageRef, Receiver, Runtime,
     Sender, Tls, TlsError, Transport, WebSocket, Wrap,
 };
+
+#[cfg(feature = "http")]
+pub use sansocket_async::{Upgrade, UpgradeError};
 
 /// A stream of `futures-io` as a [`Transport`].
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::{AcceptError, Incoming, Runtime, WebSocket, Wrap};
 
 /// Shakes hands with clients; serves any number of them.
 pub struct Acceptor<R> {
-    config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
     runtime: PhantomData<fn() -> R>,
 }
 

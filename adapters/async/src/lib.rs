@@ -12,6 +12,8 @@ mod handshake;
 mod keeper;
 mod prelude;
 mod transport;
+#[cfg(feature = "http")]
+mod upgrade;
 mod wakers;
 mod websocket;
 
@@ -22,4 +24,6 @@ pub use halves::{Receiver, Sender};
 pub use handshake::Incoming;
 pub use sansocket_common::{AcceptError, ConnectError, Error, Tls, TlsError};
 pub use transport::{Dial, MaybeTls, NoTls, Runtime, Transport, Wrap};
+#[cfg(feature = "http")]
+pub use upgrade::{Upgrade, UpgradeError};
 pub use websocket::WebSocket;

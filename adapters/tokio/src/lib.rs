@@ -9,11 +9,13 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-pub use sansocket::handshake::OwnedRequestHead;
+pub use sansocket::handshake::{self, OwnedRequestHead};
 pub use sansocket::{
     Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, OriginPolicy,
     ReadyState, RecvBuf, Refusal, Rejection, Role,
 };
+#[cfg(feature = "http")]
+pub use sansocket_async::UpgradeError;
 pub use sansocket_async::{AcceptError, ConnectError, Error, MaybeTls, MessageRef, Tls, TlsError};
 #[cfg(feature = "rustls")]
 pub use tokio_rustls::rustls;
@@ -32,6 +34,10 @@ pub type Incoming<S> = sansocket_async::Incoming<Io<S>, Tokio>;
 pub type Connector = sansocket_async::Connector<Tokio>;
 /// Shakes hands with clients.
 pub type Acceptor = sansocket_async::Acceptor<Tokio>;
+
+/// A request that an HTTP server has received and that is accepted; becomes a [`WebSocket`].
+#[cfg(feature = "http")]
+pub type Upgrade = sansocket_async::Upgrade<Tokio>;
 
 /// Connects to a `ws://` or `wss://` URL with the defaults of [`Connector`] and [`Config`].
 ///
