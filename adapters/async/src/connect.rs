@@ -16,7 +16,7 @@ use crate::{Dial, MaybeTls, Runtime, WebSocket, Wrap, prelude};
 
 /// A client's request and how to connect with it; serves any number of attempts.
 pub struct Connector<R> {
-    options: ClientOptions,
+    pub(crate) options: ClientOptions,
     tls: Tls,
     runtime: PhantomData<fn() -> R>,
 }

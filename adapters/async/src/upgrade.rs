@@ -1,4 +1,4 @@
-//! WebSockets from the upgrade of an HTTP server (feature `http`).
+//! WebSockets whose handshake goes by an HTTP library: the upgrade of a server, extended `CONNECT` on both sides (feature `http`).
 
 use std::fmt;
 use std::io;
@@ -6,14 +6,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use sansocket::handshake::{
-    AnswerError, ConnectFault, PseudoHeaders, RequestFault, check_extended_connect, check_http_request,
-    connect_acceptance,
+    AnswerError, ConnectFault, PseudoHeaders, RequestFault, ResponseFault, check_connect_response,
+    check_extended_connect, check_http_request, connect_acceptance, connect_request,
 };
 use sansocket::{Acceptance, Bytes, Config, Connection, RecvBuf, Role};
-
 use sansocket_common::seed;
 
-use crate::{Acceptor, Runtime, WebSocket, Wrap};
+use crate::{Acceptor, Connector, Runtime, WebSocket, Wrap};
 
 impl<R: Runtime> Acceptor<R> {
     /// Accepts a request that an HTTP server has received, over HTTP/1.1: the answer to return, and what becomes the WebSocket.
@@ -66,6 +65,41 @@ impl<R: Runtime> Acceptor<R> {
     }
 }
 
+impl<R: Runtime> Connector<R> {
+    /// The request for a WebSocket over HTTP/2 or HTTP/3: an extended `CONNECT` (RFC 8441).
+    ///
+    /// It lacks `:protocol`, which is `websocket` and goes into its extensions in the type of the HTTP library. It may be sent once
+    /// the server's settings have
+    /// [`SETTINGS_ENABLE_CONNECT_PROTOCOL`](sansocket::handshake::SETTINGS_ENABLE_CONNECT_PROTOCOL).
+    ///
+    /// # Errors
+    /// [`UpgradeError::Fields`] for more or longer header fields than `http::HeaderMap` can hold.
+    pub fn connect_request(&self) -> Result<http::Request<()>, UpgradeError> {
+        Ok(connect_request(self.options.request(), None).to_request()?)
+    }
+
+    /// The WebSocket that a server's answer to [`connect_request`](Self::connect_request) opens, over the stream of the HTTP library.
+    ///
+    /// # Errors
+    /// [`UpgradeError::Response`] when the answer opens none.
+    pub fn open_connect<B, S>(
+        &self,
+        response: &http::Response<B>,
+        stream: S,
+    ) -> Result<WebSocket<R::Transport, R>, UpgradeError>
+    where
+        R: Wrap<S>,
+    {
+        let status = response.status().as_u16();
+        let attempt = self.options.attempt();
+        let accepted = check_connect_response(status, response.headers(), attempt.request().subprotocols(), None)?;
+        let seed = seed().map_err(UpgradeError::Seed)?;
+        let connection = Connection::open(Role::Client, Arc::clone(attempt.config()), seed, R::now());
+        let connection = connection.with_subprotocol(accepted.subprotocol);
+        Ok(WebSocket::new(connection, R::wrap(stream), RecvBuf::new()))
+    }
+}
+
 /// A request that is accepted: becomes a [`WebSocket`] once the HTTP server hands over the stream.
 pub struct Upgrade<R> {
     subprotocol: Option<Box<str>>,
@@ -94,7 +128,7 @@ impl<R> fmt::Debug for Upgrade<R> {
     }
 }
 
-/// Why a request that an HTTP server has received does not become a WebSocket.
+/// Why a request over an HTTP library does not become a WebSocket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
@@ -104,11 +138,14 @@ pub enum UpgradeError {
     /// The same of a request over HTTP/2 or HTTP/3.
     #[error(transparent)]
     Connect(#[from] ConnectFault),
+    /// The server's answer to ours opens none.
+    #[error(transparent)]
+    Response(#[from] ResponseFault),
     /// The acceptance does not fit the request. 500.
     #[error("the answer does not fit the request: {0}")]
     Answer(#[from] AnswerError),
-    /// The acceptance has more or longer header fields than `http::HeaderMap` can hold. 500.
-    #[error("the answer cannot be made: {0}")]
+    /// There are more or longer header fields than `http::HeaderMap` can hold. 500.
+    #[error("the header fields are too many or too long: {0}")]
     Fields(#[from] http::Error),
     /// The system gave no random numbers. 500.
     #[error("no randomness from the operating system: {0}")]
@@ -116,17 +153,20 @@ pub enum UpgradeError {
 }
 
 impl UpgradeError {
-    /// The answer to the request: 400, 403, 405, 426, 501 or 505, with a line of text that says what is wrong with it; or 500, without one,
-    /// when the fault is on this side.
+    /// The answer to the request: 400, 403, 405, 426, 501 or 505, with a line of text that says what is wrong with it; or, without
+    /// one, 500 when the fault is on this side, and 502 when it is on that of a server behind this one.
     pub fn to_response(&self) -> http::Response<Bytes> {
         match self {
             Self::Request(fault) => fault.to_response(),
             Self::Connect(fault) => fault.to_response(),
-            Self::Answer(_) | Self::Fields(_) | Self::Seed(_) => {
-                let mut response = http::Response::new(Bytes::new());
-                *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-                response
-            }
+            Self::Response(_) => bare(http::StatusCode::BAD_GATEWAY),
+            Self::Answer(_) | Self::Fields(_) | Self::Seed(_) => bare(http::StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
+}
+
+fn bare(status: http::StatusCode) -> http::Response<Bytes> {
+    let mut response = http::Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response
 }
