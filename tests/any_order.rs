@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use sansocket::{
-    Acceptance, ClientRequest, CloseCode, Config, Connection, Event, FragmentPosition, Message, ReadyState, RecvBuf,
-    Rejection, Role, StreamOrder,
+    Acceptance, ClientRequest, CloseCode, Config, Connection, Event, FragmentPosition, Message, MessageKind,
+    ReadyState, RecvBuf, Rejection, Role, StreamOrder,
 };
 use support::*;
 
@@ -249,7 +249,10 @@ impl Caller {
             Op::Fragment(is_text, last, payload) => {
                 let position = if *last { FragmentPosition::Last } else { FragmentPosition::More };
                 self.holds_send(|connection| match is_text {
-                    true => connection.send_text_fragment(now, &String::from_utf8_lossy(payload), position),
+                    true if payload.len() % 2 == 0 => {
+                        connection.send_text_fragment(now, &String::from_utf8_lossy(payload), position)
+                    }
+                    true => connection.send_fragment(now, MessageKind::Text, payload, position),
                     false => connection.send_binary_fragment(now, payload, position),
                 });
             }

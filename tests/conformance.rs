@@ -481,6 +481,55 @@ fn a_message_begun_whole_may_go_on_in_pieces_and_the_other_way_round() {
 }
 
 #[test]
+fn a_message_is_partly_delivered_from_its_first_piece_to_its_last() {
+    for role in ROLES {
+        let mut bench = Bench::open(role, config(|_| {}));
+        let mut poll = |wire: &[Frame]| {
+            bench.buf.extend_from_slice(&wire_to(role, wire));
+            let seen = bench.connection.poll_event_in_pieces(bench.now, &mut bench.buf).map(|event| Seen::from(&event));
+            (seen, bench.connection.is_partly_delivered())
+        };
+        assert_eq!(poll(&[]), (None, false));
+        assert_eq!(poll(&[text("all")]), (Some(TextPiece("all".into(), true)), false));
+        assert_eq!(poll(&[text("").more()]), (None, false));
+        assert_eq!(poll(&[continuation("a").more()]), (Some(TextPiece("a".into(), false)), true));
+        assert_eq!(poll(&[continuation("").more()]), (None, true));
+        assert_eq!(poll(&[continuation("")]), (Some(TextPiece(String::new(), true)), false), "{role:?}");
+    }
+}
+
+#[test]
+fn text_that_is_sent_in_fragments_may_be_cut_anywhere_but_is_utf_8() {
+    use sansocket::{FragmentPosition::*, MessageKind, SendError::TextNotUtf8};
+    let euro = "€".as_bytes();
+    for role in ROLES {
+        let mut bench = Bench::open(role, config(|_| {}));
+        let (connection, now) = (&mut bench.connection, bench.now);
+        connection.send_fragment(now, MessageKind::Text, &euro[..1], More).unwrap();
+        let waiting = connection.buffered_len();
+        assert_eq!(connection.send_fragment(now, MessageKind::Text, b"x", More), Err(TextNotUtf8));
+        assert_eq!(connection.send_fragment(now, MessageKind::Text, &euro[1..2], Last), Err(TextNotUtf8), "breaks off");
+        assert_eq!(connection.send_text_fragment(now, "x", More), Err(TextNotUtf8));
+        assert_eq!(connection.send_text_fragment(now, "", Last), Err(TextNotUtf8));
+        assert_eq!(connection.buffered_len(), waiting, "{role:?}: nothing has happened");
+        connection.send_fragment(now, MessageKind::Text, &euro[1..2], More).unwrap();
+        connection.send_text_fragment(now, "", More).unwrap();
+        connection.send_fragment(now, MessageKind::Text, &euro[2..], Last).unwrap();
+        connection.send_fragment(now, MessageKind::Binary, &euro[..1], Last).unwrap();
+        connection.send_text_fragment(now, "next", Last).unwrap();
+
+        let other = if role == Role::Client { Role::Server } else { Role::Client };
+        let mut peer = Bench::open(other, config(|_| {}));
+        peer.buf.extend_from_slice(bench.connection.outgoing());
+        let mut seen = Vec::new();
+        while let Some(event) = peer.connection.poll_event(peer.now, &mut peer.buf) {
+            seen.push(Seen::from(&event));
+        }
+        assert_eq!(seen, [t("€"), b([0xE2]), t("next")]);
+    }
+}
+
+#[test]
 fn a_message_much_longer_than_the_buffer_passes_in_pieces_without_being_held() {
     let limits = config(|config| {
         config.message_len_max = u64::MAX;

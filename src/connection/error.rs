@@ -99,6 +99,9 @@ pub enum SendError {
         /// The kind of this one.
         given: MessageKind,
     },
+    /// A fragment of a text that is not UTF-8, or whose last ends in the middle of a code point. RFC 6455 section 5.6.
+    #[error("text is not valid UTF-8")]
+    TextNotUtf8,
     /// The payload of a ping or pong is too long. RFC 6455 section 5.5.
     #[error("control frame of {0} bytes, at most 125 allowed")]
     ControlTooLong(usize),

@@ -94,6 +94,11 @@ impl Connection {
         self.poll(now, input, Delivery::Pieces)
     }
 
+    /// Whether a piece of a message has been delivered whose last is still to come. To discard the rest, poll for pieces until it has.
+    pub fn is_partly_delivered(&self) -> bool {
+        self.receiving.in_pieces
+    }
+
     /// Like [`poll_event`](Self::poll_event), but takes no message: `None` as soon as the next thing in the stream is one, or a piece of one.
     ///
     /// For an adapter whose application does not receive at the moment: control frames are answered, and messages wait. While one

@@ -7,7 +7,9 @@ use bytestring::ByteString;
 
 use super::receiving::Stream;
 use super::{Connection, ReadyState, Role, SendError, State};
-use crate::frame::{CONTROL_PAYLOAD_LEN_MAX, ClosePayload, HEADER_LEN_MAX, Header, Opcode, Rsv, apply_mask};
+use crate::frame::{
+    CONTROL_PAYLOAD_LEN_MAX, ClosePayload, HEADER_LEN_MAX, Header, Opcode, Rsv, Utf8Validator, apply_mask,
+};
 use crate::message::{Message, MessageKind};
 
 /// Whether a fragment is its message's last.
@@ -24,6 +26,8 @@ pub enum FragmentPosition {
 pub(super) struct Sending {
     /// The kind of the message that was begun in fragments.
     fragmented: Option<MessageKind>,
+    /// Its text so far.
+    utf8: Utf8Validator,
     /// Whether an event was told that nothing has been sent after: the answer to it is taken, whatever waits.
     pub(super) owes_answer: bool,
     /// The output above the high-water mark for which decoding does not pause: that of a message that was sent while there was room.
@@ -121,7 +125,10 @@ impl Connection {
         text: &str,
         position: FragmentPosition,
     ) -> Result<(), SendError> {
-        self.send_fragment(now, MessageKind::Text, text.as_bytes(), position)
+        if self.sending.utf8.partial_len() > 0 {
+            return self.send_fragment(now, MessageKind::Text, text.as_bytes(), position);
+        }
+        self.queue_fragment(now, MessageKind::Text, text.as_bytes(), position, Utf8Validator::new())
     }
 
     /// Queues the next fragment of a binary message; the first one begins it. RFC 6455 section 5.4.
@@ -153,12 +160,35 @@ impl Connection {
         self.send_control(now, Opcode::Pong, payload)
     }
 
-    fn send_fragment(
+    /// Queues the next fragment of a message of either kind; the first one begins it. Text may be cut anywhere, as it comes from a
+    /// stream. RFC 6455 sections 5.4 and 5.6.
+    ///
+    /// # Errors
+    /// As [`send_text_fragment`](Self::send_text_fragment), and [`SendError::TextNotUtf8`] for text that is not UTF-8 up to here, or that
+    /// ends in the middle of a code point.
+    pub fn send_fragment(
         &mut self,
         now: Instant,
         kind: MessageKind,
         payload: &[u8],
         position: FragmentPosition,
+    ) -> Result<(), SendError> {
+        self.check_room()?;
+        let mut utf8 = self.sending.utf8;
+        if kind == MessageKind::Text && utf8.feed(payload).is_err() {
+            return Err(SendError::TextNotUtf8);
+        }
+        self.queue_fragment(now, kind, payload, position, utf8)
+    }
+
+    /// Queues a fragment, behind which the text so far is as `utf8` says.
+    fn queue_fragment(
+        &mut self,
+        now: Instant,
+        kind: MessageKind,
+        payload: &[u8],
+        position: FragmentPosition,
+        utf8: Utf8Validator,
     ) -> Result<(), SendError> {
         self.check_room()?;
         let opcode = match (self.sending.fragmented, kind) {
@@ -168,7 +198,11 @@ impl Connection {
             (None, MessageKind::Binary) => Opcode::Binary,
         };
         let last = position == FragmentPosition::Last;
+        if last && utf8.partial_len() > 0 {
+            return Err(SendError::TextNotUtf8);
+        }
         self.queue_order(now, last, opcode, payload);
+        self.sending.utf8 = utf8;
         self.sending.fragmented = if last { None } else { Some(kind) };
         Ok(())
     }
