@@ -13,12 +13,12 @@ use futures_io::{AsyncRead, AsyncWrite};
 pub use futures_rustls::rustls;
 pub use sansocket::handshake::{self, OwnedRequestHead};
 pub use sansocket::{
-    Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, OriginPolicy,
-    ReadyState, RecvBuf, Refusal, Rejection, Role,
+    Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, MessageKind,
+    OriginPolicy, ReadyState, RecvBuf, Refusal, Rejection, Role,
 };
 pub use sansocket_async::{
-    AcceptError, Acceptor, ConnectError, Connector, Dial, Error, Incoming, MaybeTls, MessageRef, Receiver, Runtime,
-    Sender, Tls, TlsError, Transport, WebSocket, Wrap,
+    AcceptError, Acceptor, ConnectError, Connector, Dial, Error, Incoming, MaybeTls, MessageReader, MessageRef,
+    MessageWriter, Receiver, Runtime, Sender, Tls, TlsError, Transport, WebSocket, Wrap,
 };
 
 #[cfg(feature = "http")]

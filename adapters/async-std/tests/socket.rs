@@ -1,8 +1,10 @@
 //! The adapter on both of its runtimes: the same claims for each.
 
+use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use sansocket_async::Dial;
 use sansocket_async_std::{
-    Acceptor, AsyncStd, CloseCode, Config, ConnectError, Connector, Error, Message, Runtime, Smol, WebSocket,
+    Acceptor, AsyncStd, CloseCode, Config, ConnectError, Connection, Connector, Error, Io, Message, MessageKind,
+    RecvBuf, Role, Runtime, Smol, WebSocket,
 };
 use std::time::Duration;
 
@@ -112,6 +114,41 @@ async fn the_keeper_answers_pings<R: Adopt>() {
     assert!(rtt.is_some());
 }
 
+/// An echo of one message through `futures-io`, cut anywhere, in a task that reads and one that writes.
+async fn messages_in_pieces_are_byte_streams<R: Adopt>() {
+    let url = format!("ws://{}/", serve::<R>());
+    let mut socket = Connector::<R>::new(&url).unwrap().connect().await.unwrap();
+    let text = "Zeile: äöü€😀\n".repeat(20_000);
+    let mut writer = socket.send_pieces(MessageKind::Text);
+    for piece in text.as_bytes().chunks(100_001) {
+        writer.write_all(piece).await.unwrap();
+    }
+    futures_util::AsyncWriteExt::close(&mut writer).await.unwrap();
+    drop(writer);
+    let reader = socket.recv_pieces().await.unwrap().unwrap();
+    assert_eq!(reader.kind(), MessageKind::Text);
+    let lines: Vec<_> = futures_util::AsyncBufReadExt::lines(reader).map(Result::unwrap).collect().await;
+    assert_eq!((lines.len(), lines.last().map(String::as_str)), (20_000, Some("Zeile: äöü€😀")));
+
+    socket.send(vec![7; 100_000]).await.unwrap();
+    let mut bytes = Vec::new();
+    let mut reader = socket.recv_pieces().await.unwrap().unwrap();
+    reader.read_to_end(&mut bytes).await.unwrap();
+    assert_eq!(bytes, [7; 100_000]);
+    drop(reader);
+
+    // What breaks off is no end of file.
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    std::io::Write::write_all(&mut &far, b"\x02\x03abc").unwrap();
+    drop(far);
+    let near = async_io::Async::new(near).unwrap();
+    let connection = Connection::open(Role::Client, Config::default(), [7; 32], R::now());
+    let mut socket = WebSocket::<_, R>::new(connection, Io(near), RecvBuf::new());
+    let mut bytes = Vec::new();
+    let error = socket.recv_pieces().await.unwrap().unwrap().read_to_end(&mut bytes).await.unwrap_err();
+    assert_eq!((error.kind(), &bytes[..]), (std::io::ErrorKind::UnexpectedEof, &b"abc"[..]));
+}
+
 macro_rules! on_both_runtimes {
     ($($claim:ident)*) => {
         mod async_std_runtime {
@@ -135,4 +172,5 @@ on_both_runtimes! {
     both_ends_write
     a_mute_peer_is_noticed
     the_keeper_answers_pings
+    messages_in_pieces_are_byte_streams
 }

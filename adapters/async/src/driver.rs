@@ -34,6 +34,8 @@ pub(crate) struct Driver<T> {
     failure: Option<Arc<io::Error>>,
     /// Whether something was left to leave together with what is sent next.
     leaves_later: bool,
+    /// Whether a [`MessageWriter`](crate::MessageWriter) is in the middle of its message.
+    pub(crate) writing: bool,
     pub(crate) users: Users,
     /// Whether a reader has come by since the keeper looked.
     pub(crate) reader_seen: bool,
@@ -102,6 +104,7 @@ impl<T: Transport> Shared<T> {
             read_ended: false,
             failure: None,
             leaves_later: false,
+            writing: false,
             users: Users::Receiver,
             reader_seen: false,
             reader_away: false,
@@ -137,11 +140,16 @@ impl<T: Transport> Driver<T> {
         cx: &Context<'_>,
         look: &mut dyn FnMut(MessageRef<'_>) -> Option<R>,
     ) -> Poll<Received<R>> {
-        self.reader_seen = true;
-        self.reader_away = false;
+        self.reader_comes();
         let mut rounds = 0;
         loop {
-            let looked = match self.connection.poll_event(now, &mut self.buf) {
+            let event = if self.connection.is_partly_delivered() {
+                // Its reader is gone. The rest is discarded without being joined.
+                self.connection.poll_event_in_pieces(now, &mut self.buf)
+            } else {
+                self.connection.poll_event(now, &mut self.buf)
+            };
+            let looked = match event {
                 Some(Event::Text(text)) => look(MessageRef::Text(text)),
                 Some(Event::Binary(bytes)) => look(MessageRef::Binary(bytes)),
                 Some(_) => continue,
@@ -177,8 +185,14 @@ impl<T: Transport> Driver<T> {
         Poll::Pending
     }
 
+    /// A reader is here.
+    pub(crate) fn reader_comes(&mut self) {
+        self.reader_seen = true;
+        self.reader_away = false;
+    }
+
     /// The reader goes away with a message, and may not come back.
-    fn handed_out(&mut self) {
+    pub(crate) fn handed_out(&mut self) {
         if self.buf.is_empty() {
             self.park();
         }
@@ -301,6 +315,7 @@ impl<T: Transport> Driver<T> {
                     return Poll::Ready(Ok(()));
                 }
                 Err(SendError::AboveHighWaterMark { .. }) => ready!(self.make_room(now, cx, while_stalled)),
+                Err(SendError::MessageUnfinished) if self.writing => return self.wait_for_writer(now, cx),
                 Err(refused) => return Poll::Ready(Err(self.refusal(refused))),
             }
         }
@@ -317,9 +332,17 @@ impl<T: Transport> Driver<T> {
             match self.connection.can_send() {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(SendError::AboveHighWaterMark { .. }) => ready!(self.make_room(now, cx, while_stalled)),
+                Err(SendError::MessageUnfinished) if self.writing => return self.wait_for_writer(now, cx),
                 Err(refused) => return Poll::Ready(Err(self.refusal(refused))),
             }
         }
+    }
+
+    /// Somebody is in the middle of a message, and wakes the others behind it.
+    fn wait_for_writer<O>(&mut self, now: Instant, cx: &Context<'_>) -> Poll<O> {
+        self.write_out(now);
+        self.wakers.add_sender(cx);
+        Poll::Pending
     }
 
     /// Writes what blocks the way; pending when the stream takes nothing.
@@ -327,6 +350,16 @@ impl<T: Transport> Driver<T> {
         if self.write_out(now) {
             return Poll::Ready(());
         }
+        self.read_while_stalled(while_stalled);
+        if !matches!(self.connection.can_send(), Err(SendError::AboveHighWaterMark { .. })) {
+            return Poll::Ready(()); // The stream failed.
+        }
+        self.wakers.add_sender(cx);
+        Poll::Pending
+    }
+
+    /// The stream takes nothing: perhaps the peer waits to be read, too.
+    fn read_while_stalled(&mut self, while_stalled: WhileStalled) {
         let max = self.connection.config().message_len_max;
         let mut rounds = 0;
         while while_stalled == WhileStalled::Read && self.buf.len() as u64 <= max {
@@ -336,15 +369,15 @@ impl<T: Transport> Driver<T> {
                 break;
             }
         }
-        if !matches!(self.connection.can_send(), Err(SendError::AboveHighWaterMark { .. })) {
-            return Poll::Ready(()); // The stream failed.
-        }
-        self.wakers.add_sender(cx);
-        Poll::Pending
     }
 
     /// Waits until the stream has taken everything, or the end has.
-    pub(crate) fn poll_flushed(&mut self, now: Instant, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll_flushed(
+        &mut self,
+        now: Instant,
+        cx: &Context<'_>,
+        while_stalled: WhileStalled,
+    ) -> Poll<Result<(), Error>> {
         loop {
             if self.connection.closed().is_some() {
                 return Poll::Ready(self.end());
@@ -353,6 +386,7 @@ impl<T: Transport> Driver<T> {
                 return Poll::Ready(Ok(()));
             }
             if !self.write_out(now) {
+                self.read_while_stalled(while_stalled);
                 self.wakers.add_sender(cx);
                 return Poll::Pending;
             }

@@ -4,17 +4,17 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use futures_sink::Sink;
-use sansocket::{CloseCode, Closed, Connection, Message, SendError};
+use sansocket::{CloseCode, Closed, Connection, Message, MessageKind, SendError};
 
 use crate::driver::{Driver, MessageRef, Received, Shared, Users, WhileStalled};
-use crate::{Error, Runtime, Transport};
+use crate::{Error, MessageReader, MessageWriter, Runtime, Transport};
 
 /// What all handles of a connection share. When it is dropped, the connection is abandoned to the keeper.
 pub(crate) struct Handle<T: Transport, R: Runtime> {
@@ -32,7 +32,7 @@ impl<T: Transport, R: Runtime> Handle<T, R> {
     }
 
     /// Takes a turn. The time is asked for in it, so that it never runs backwards for the connection.
-    fn turn<O>(&self, act: impl FnOnce(&mut Driver<T>, Instant) -> O) -> O {
+    pub(crate) fn turn<O>(&self, act: impl FnOnce(&mut Driver<T>, Instant) -> O) -> O {
         self.shared.turn(|driver| act(driver, R::now()))
     }
 
@@ -126,14 +126,22 @@ impl<T: Transport, R: Runtime> Handle<T, R> {
         self.turn(|driver, now| driver.connection.send(now, message).map_err(|refused| driver.refusal(refused)))
     }
 
-    pub(crate) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        self.turn(|driver, now| driver.poll_flushed(now, cx))
+    /// What is said to whoever does not wait for room.
+    pub(crate) fn no_room(&self) -> Error {
+        self.look(|driver| {
+            let (buffered, config) = (driver.connection.buffered_len(), driver.connection.config());
+            Error::Send(SendError::AboveHighWaterMark { buffered, high_water_mark: config.high_water_mark })
+        })
+    }
+
+    pub(crate) fn poll_flush(&self, cx: &Context<'_>, while_stalled: WhileStalled) -> Poll<Result<(), Error>> {
+        self.turn(|driver, now| driver.poll_flushed(now, cx, while_stalled))
     }
 
     /// Begins to close with 1000, and flushes.
-    pub(crate) fn poll_close(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll_close(&self, cx: &Context<'_>, while_stalled: WhileStalled) -> Poll<Result<(), Error>> {
         self.start_close(CloseCode::NORMAL, "")?;
-        self.poll_flush(cx)
+        self.poll_flush(cx, while_stalled)
     }
 
     fn users_left(&self, users: Users) {
@@ -155,11 +163,15 @@ impl<T: Transport, R: Runtime> Drop for Handle<T, R> {
 /// taken whole.
 ///
 /// It works on without the [`Receiver`]. The connection closes when all halves are gone.
-pub struct Sender<T: Transport, R: Runtime>(Arc<Handle<T, R>>);
+pub struct Sender<T: Transport, R: Runtime> {
+    handle: Arc<Handle<T, R>>,
+    /// A message that was given to the sink while others had taken its room.
+    waiting: Mutex<Option<Message>>,
+}
 
 impl<T: Transport, R: Runtime> Sender<T, R> {
     pub(crate) fn new(handle: Arc<Handle<T, R>>) -> Self {
-        Self(handle)
+        Self { handle, waiting: Mutex::default() }
     }
 
     /// Sends a message: waits until there is room for it, not until the peer has it.
@@ -168,7 +180,7 @@ impl<T: Transport, R: Runtime> Sender<T, R> {
     /// [`Error::Closed`] when the connection is over, [`Error::Send`] when it is closing.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
-        self.0.order(WhileStalled::Wait, |connection, now| connection.send(now, &message)).await
+        self.order(|connection, now| connection.send(now, &message)).await
     }
 
     /// Sends a text message, copied into the output.
@@ -176,7 +188,7 @@ impl<T: Transport, R: Runtime> Sender<T, R> {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_text(&self, text: &str) -> Result<(), Error> {
-        self.0.order(WhileStalled::Wait, |connection, now| connection.send_text(now, text)).await
+        self.order(|connection, now| connection.send_text(now, text)).await
     }
 
     /// Sends a binary message, copied into the output.
@@ -184,7 +196,12 @@ impl<T: Transport, R: Runtime> Sender<T, R> {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_binary(&self, payload: &[u8]) -> Result<(), Error> {
-        self.0.order(WhileStalled::Wait, |connection, now| connection.send_binary(now, payload)).await
+        self.order(|connection, now| connection.send_binary(now, payload)).await
+    }
+
+    /// Sends a message in pieces. Those of all other senders wait from its first piece to its last.
+    pub fn send_pieces(&self, kind: MessageKind) -> MessageWriter<'_, T, R> {
+        MessageWriter::new(&self.handle, WhileStalled::Wait, kind)
     }
 
     /// Sends a ping; the heartbeat sends its own.
@@ -192,7 +209,7 @@ impl<T: Transport, R: Runtime> Sender<T, R> {
     /// # Errors
     /// As [`send`](Self::send); [`Error::Send`] for a payload of more than 125 bytes.
     pub async fn ping(&self, payload: &[u8]) -> Result<(), Error> {
-        self.0.order(WhileStalled::Wait, |connection, now| connection.ping(now, payload)).await
+        self.order(|connection, now| connection.ping(now, payload)).await
     }
 
     /// Waits until the stream has taken all that was sent.
@@ -200,7 +217,7 @@ impl<T: Transport, R: Runtime> Sender<T, R> {
     /// # Errors
     /// [`Error::Closed`] when the connection has failed.
     pub async fn flush(&self) -> Result<(), Error> {
-        poll_fn(|cx| self.0.poll_flush(cx)).await
+        poll_fn(|cx| self.poll_flushed(cx)).await
     }
 
     /// Begins to close the connection; the [`Receiver`] tells when it is over.
@@ -208,23 +225,65 @@ impl<T: Transport, R: Runtime> Sender<T, R> {
     /// # Errors
     /// [`Error::Send`] for a code or reason that may not be sent.
     pub fn start_close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
-        self.0.start_close(code, reason)
+        self.handle.start_close(code, reason)
     }
 
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
-        self.0.closed()
+        self.handle.closed()
     }
 
     /// The whole API of the core, then flushed as [`send`](Self::send) does. `order` must not block, nor use a handle of this connection.
     pub fn with_connection<O>(&self, order: impl FnOnce(&mut Connection, Instant) -> O) -> O {
-        self.0.with_connection(order)
+        self.handle.with_connection(order)
     }
 }
 
 impl<T: Transport, R: Runtime> Clone for Sender<T, R> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self::new(Arc::clone(&self.handle))
+    }
+}
+
+impl<T: Transport, R: Runtime> Sender<T, R> {
+    /// Gives an order for which there may have to be room, and waits until there is.
+    async fn order(
+        &self,
+        mut order: impl FnMut(&mut Connection, Instant) -> Result<(), SendError>,
+    ) -> Result<(), Error> {
+        poll_fn(|cx| {
+            ready!(self.poll_waiting(cx))?;
+            self.poll_order(cx, &mut order)
+        })
+        .await
+    }
+
+    /// Sends what the sink was given.
+    fn poll_waiting(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        // Nobody else is kept from it while others are woken.
+        let Some(message) = self.waiting().take() else { return Poll::Ready(Ok(())) };
+        let sent = self.poll_order(cx, &mut |connection, now| connection.send(now, &message));
+        if sent.is_pending() {
+            *self.waiting() = Some(message);
+        }
+        sent
+    }
+
+    fn poll_order(
+        &self,
+        cx: &Context<'_>,
+        order: &mut dyn FnMut(&mut Connection, Instant) -> Result<(), SendError>,
+    ) -> Poll<Result<(), Error>> {
+        self.handle.turn(|driver, now| driver.poll_order(now, cx, WhileStalled::Wait, order))
+    }
+
+    fn poll_flushed(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_waiting(cx))?;
+        self.handle.poll_flush(cx, WhileStalled::Wait)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Message>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -232,26 +291,38 @@ impl<T: Transport, R: Runtime> Sink<Message> for Sender<T, R> {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.0.poll_room(cx, WhileStalled::Wait)
+        ready!(self.poll_waiting(cx))?;
+        self.handle.poll_room(cx, WhileStalled::Wait)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.0.feed(&message)
+        let mut waiting = self.waiting();
+        if waiting.is_some() {
+            return Err(self.handle.no_room());
+        }
+        match self.handle.feed(&message) {
+            Err(Error::Send(SendError::AboveHighWaterMark { .. } | SendError::MessageUnfinished)) => {
+                *waiting = Some(message);
+                Ok(())
+            }
+            fed => fed,
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.0.poll_flush(cx)
+        self.poll_flushed(cx)
     }
 
     /// Begins to close with 1000 and flushes; the [`Receiver`] tells when it is over.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.0.poll_close(cx)
+        ready!(self.poll_waiting(cx))?;
+        self.handle.poll_close(cx, WhileStalled::Wait)
     }
 }
 
 impl<T: Transport, R: Runtime> fmt::Debug for Sender<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt("Sender", f)
+        self.handle.fmt("Sender", f)
     }
 }
 
@@ -285,6 +356,14 @@ impl<T: Transport, R: Runtime> Receiver<T, R> {
     /// As [`recv`](Self::recv).
     pub async fn recv_with<O>(&mut self, look: impl FnMut(MessageRef<'_>) -> O) -> Result<Option<O>, Error> {
         self.handle.recv_with(look).await
+    }
+
+    /// Waits for the next message, to receive it in pieces; `None` when the connection was closed cleanly.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub async fn recv_pieces(&mut self) -> Result<Option<MessageReader<'_, T, R>>, Error> {
+        MessageReader::begin(&self.handle).await
     }
 
     /// How the connection ended, once it has.

@@ -9,21 +9,27 @@ mod connect;
 mod driver;
 mod halves;
 mod handshake;
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
+mod io;
 mod keeper;
 mod prelude;
+mod reader;
 mod transport;
 #[cfg(feature = "http")]
 mod upgrade;
 mod wakers;
 mod websocket;
+mod writer;
 
 pub use accept::Acceptor;
 pub use connect::Connector;
 pub use driver::MessageRef;
 pub use halves::{Receiver, Sender};
 pub use handshake::Incoming;
+pub use reader::MessageReader;
 pub use sansocket_common::{AcceptError, ConnectError, Error, Tls, TlsError};
 pub use transport::{Dial, MaybeTls, NoTls, Runtime, Transport, Wrap};
 #[cfg(feature = "http")]
 pub use upgrade::{Upgrade, UpgradeError};
 pub use websocket::WebSocket;
+pub use writer::MessageWriter;

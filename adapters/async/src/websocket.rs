@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use futures_sink::Sink;
-use sansocket::{CloseCode, Closed, Connection, Message, ReadyState, RecvBuf};
+use sansocket::{CloseCode, Closed, Connection, Message, MessageKind, ReadyState, RecvBuf};
 
 use crate::driver::{MessageRef, Shared, WhileStalled};
 use crate::halves::{Handle, Receiver, Sender};
 use crate::keeper::Keeper;
-use crate::{Error, Runtime, Transport};
+use crate::{Error, MessageReader, MessageWriter, Runtime, Transport};
 
 /// A WebSocket over an asynchronous stream.
 ///
@@ -74,6 +74,14 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
         self.handle.recv_with(look).await
     }
 
+    /// Waits for the next message, to receive it in pieces; `None` when the connection was closed cleanly.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub async fn recv_pieces(&mut self) -> Result<Option<MessageReader<'_, T, R>>, Error> {
+        MessageReader::begin(&self.handle).await
+    }
+
     /// Sends a message: waits until there is room for it, not until the peer has it.
     ///
     /// While the stream takes nothing, because the peer sends and does not read either, what arrives is read and kept for
@@ -102,6 +110,11 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
         self.handle.order(WhileStalled::Read, |connection, now| connection.send_binary(now, payload)).await
     }
 
+    /// Sends a message in pieces.
+    pub fn send_pieces(&mut self, kind: MessageKind) -> MessageWriter<'_, T, R> {
+        MessageWriter::new(&self.handle, WhileStalled::Read, kind)
+    }
+
     /// Sends a ping; the heartbeat sends its own.
     ///
     /// # Errors
@@ -110,12 +123,12 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
         self.handle.order(WhileStalled::Read, |connection, now| connection.ping(now, payload)).await
     }
 
-    /// Waits until the stream has taken all that was sent.
+    /// Waits until the stream has taken all that was sent. What arrives meanwhile is read and kept, as by [`send`](Self::send).
     ///
     /// # Errors
     /// [`Error::Closed`] when the connection ended before.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.handle.poll_flush(cx)).await
+        poll_fn(|cx| self.handle.poll_flush(cx, WhileStalled::Read)).await
     }
 
     /// Closes the connection, and waits for its end. Messages that still arrive are discarded; to receive them, use
@@ -205,12 +218,12 @@ impl<T: Transport, R: Runtime> Sink<Message> for WebSocket<T, R> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.handle.poll_flush(cx)
+        self.handle.poll_flush(cx, WhileStalled::Read)
     }
 
     /// Begins to close with 1000 and flushes; messages may still arrive until the stream of them ends.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.handle.poll_close(cx)
+        self.handle.poll_close(cx, WhileStalled::Read)
     }
 }
 

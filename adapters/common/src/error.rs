@@ -155,6 +155,9 @@ pub enum Error {
     /// The order was refused, and nothing was sent.
     #[error("{}{}", .0, send_hint(.0))]
     Send(#[from] SendError),
+    /// A piece was given to the writer of a message that has finished it.
+    #[error("the message has been finished")]
+    MessageFinished,
 }
 
 impl Error {
@@ -162,8 +165,23 @@ impl Error {
     pub fn closed(&self) -> Option<&Closed> {
         match self {
             Self::Closed { closed, .. } => Some(closed),
-            Self::Broken(_) | Self::Send(_) => None,
+            Self::Broken(_) | Self::Send(_) | Self::MessageFinished => None,
         }
+    }
+
+    /// This, to whoever reads a message as a byte stream: of the kind `UnexpectedEof`, since a message that breaks off is no end of file.
+    pub fn into_read_error(self) -> io::Error {
+        io::Error::new(io::ErrorKind::UnexpectedEof, self)
+    }
+
+    /// This, to whoever writes a message as a byte stream: of the kind `BrokenPipe`, unless the fault is the writer's.
+    pub fn into_write_error(self) -> io::Error {
+        let kind = match &self {
+            Self::Send(SendError::TextNotUtf8) => io::ErrorKind::InvalidData,
+            Self::MessageFinished => io::ErrorKind::InvalidInput,
+            Self::Closed { .. } | Self::Broken(_) | Self::Send(_) => io::ErrorKind::BrokenPipe,
+        };
+        io::Error::new(kind, self)
     }
 }
 

@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 
 pub use sansocket::handshake::{self, OwnedRequestHead};
 pub use sansocket::{
-    Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, OriginPolicy,
-    ReadyState, RecvBuf, Refusal, Rejection, Role,
+    Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, MessageKind,
+    OriginPolicy, ReadyState, RecvBuf, Refusal, Rejection, Role,
 };
 #[cfg(feature = "http")]
 pub use sansocket_async::UpgradeError;
@@ -28,6 +28,10 @@ pub type ClientWebSocket = sansocket_async::WebSocket<MaybeTls<Io<TcpStream>, Se
 pub type Sender<S> = sansocket_async::Sender<Io<S>, Tokio>;
 /// The receiving half of a [`WebSocket`].
 pub type Receiver<S> = sansocket_async::Receiver<Io<S>, Tokio>;
+/// A message that is received in pieces.
+pub type MessageReader<'a, S> = sansocket_async::MessageReader<'a, Io<S>, Tokio>;
+/// A message that is sent in pieces.
+pub type MessageWriter<'a, S> = sansocket_async::MessageWriter<'a, Io<S>, Tokio>;
 /// A client's request that waits for an answer.
 pub type Incoming<S> = sansocket_async::Incoming<Io<S>, Tokio>;
 /// A client's request and how to connect with it.

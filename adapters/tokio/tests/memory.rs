@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counting::TALLY;
-use sansocket_tokio::{Config, Connection, Io, MessageRef, RecvBuf, Role, WebSocket};
+use sansocket_tokio::{Config, Connection, Io, MessageKind, MessageRef, RecvBuf, Role, WebSocket};
 use tokio::io::DuplexStream;
 
 fn pair(config: &Arc<Config>) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
@@ -71,4 +71,42 @@ async fn a_message_that_is_looked_at_costs_no_allocation_and_an_owned_one_costs_
     }
     assert_eq!(looked[100..], [0; 100]);
     assert_eq!(owned[100..], [1; 100]);
+}
+
+/// A message of 100 MB, sent from one buffer and received by pieces: neither end ever holds it.
+#[tokio::test]
+async fn a_message_in_pieces_costs_what_a_piece_does() {
+    const LEN: usize = 100_000_000;
+    let mut config = Config::default();
+    (config.message_len_max, config.frame_len_max) = (u64::MAX, u64::MAX);
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let config = Arc::new(config);
+    let open = |role, stream| {
+        let now = tokio::time::Instant::now().into_std();
+        WebSocket::new(Connection::open(role, Arc::clone(&config), [7; 32], now), Io(stream), RecvBuf::new())
+    };
+    let (client, mut server) = (open(Role::Client, client), open(Role::Server, server));
+    let before = TALLY.get();
+    let (sender, _receiver) = client.split();
+    let sending = tokio::spawn(async move {
+        let piece = vec![7; 50_000];
+        let mut writer = sender.send_pieces(MessageKind::Binary);
+        for _ in 0..LEN / piece.len() {
+            writer.send_piece(&piece).await.unwrap();
+        }
+        writer.finish().await.unwrap();
+        drop(writer);
+        sender
+    });
+    let mut reader = server.recv_pieces().await.unwrap().unwrap();
+    let mut received = 0;
+    while let Some(piece) = reader.recv_piece().await.unwrap() {
+        assert_eq!((piece.first(), piece.last()), (Some(&7), Some(&7)));
+        received += piece.len();
+    }
+    assert_eq!(received, LEN);
+    let most = TALLY.get().peak - before.live;
+    println!("a message of 100 MB in pieces: {most} bytes at most, of both ends and their pipe");
+    assert!(most <= 512 * 1024, "{most} bytes");
+    sending.await.unwrap();
 }
