@@ -6,23 +6,27 @@ mod connect;
 mod locked;
 mod maybe_tls;
 mod prelude;
+mod reader;
 mod sender;
 mod shared;
 #[cfg(feature = "rustls")]
 mod tls;
 mod transport;
 mod websocket;
+mod writer;
 
 pub use accept::{Acceptor, accept};
 pub use connect::{Connector, connect};
 pub use locked::Locked;
 pub use maybe_tls::MaybeTls;
+pub use reader::MessageReader;
 pub use sansocket_common::{AcceptError, ConnectError, Error, Tls, TlsError, proxy_rules_from_env};
 pub use sender::Sender;
 #[cfg(feature = "rustls")]
 pub use tls::TlsStream;
 pub use transport::Transport;
 pub use websocket::{Messages, Parts, WebSocket};
+pub use writer::MessageWriter;
 
 #[cfg(feature = "rustls")]
 pub use rustls;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sansocket::{CloseCode, Message};
+use sansocket::{CloseCode, Message, MessageKind};
 
 use crate::shared::Shared;
-use crate::{Error, Transport};
+use crate::writer::By;
+use crate::{Error, MessageWriter, Transport};
 
 /// Sends from any thread, while the owner of the [`WebSocket`](crate::WebSocket) receives.
 ///
@@ -48,6 +49,11 @@ impl<S: Transport> Sender<S> {
     /// As [`send`](Self::send).
     pub fn send_binary(&self, payload: &[u8]) -> Result<(), Error> {
         self.shared.push(|connection, now| connection.send_binary(now, payload))
+    }
+
+    /// Sends a message in pieces. Those of all others wait from its first piece to its last.
+    pub fn send_pieces(&self, kind: MessageKind) -> MessageWriter<'_, S> {
+        MessageWriter::new(By::Sender(&self.shared), kind)
     }
 
     /// Sends a ping.

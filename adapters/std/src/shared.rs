@@ -32,6 +32,8 @@ pub(crate) struct Shared<S> {
 pub(crate) struct Core {
     pub(crate) connection: Connection,
     pub(crate) turn: Turn,
+    /// Whether a [`MessageWriter`](crate::MessageWriter) is in the middle of its message.
+    pub(crate) writing: bool,
     /// How many threads are in [`Shared::wait`].
     waiting: usize,
     /// How many bytes the transport has taken so far.
@@ -87,6 +89,7 @@ impl<S: Transport> Shared<S> {
         let core = Core {
             connection,
             turn: Turn::Free,
+            writing: false,
             waiting: 0,
             written: 0,
             stalled_since: None,
@@ -123,6 +126,19 @@ impl<S: Transport> Shared<S> {
         };
         core.waiting -= 1;
         (core, timed_out)
+    }
+
+    /// Waits until the message that a [`MessageWriter`](crate::MessageWriter) is in the middle of may be finished.
+    pub(crate) fn wait_for_writer<'s>(&self, core: Guard<'s>, timeout: Option<Duration>) -> (Guard<'s>, bool) {
+        match core.connection.can_send() {
+            Err(SendError::MessageUnfinished) if self.check().is_ok() => self.wait(core, timeout),
+            _ => (core, false),
+        }
+    }
+
+    /// A message has been finished, or given up.
+    pub(crate) fn wake_waiting(&self) {
+        self.progress.notify_all();
     }
 
     /// Obeys the orders for the stream, and keeps the report once there is one.
@@ -229,9 +245,16 @@ impl<S: Transport> Shared<S> {
         &self,
         mut order: impl FnMut(&mut Connection, Instant) -> Result<(), SendError>,
     ) -> Result<(), Error> {
+        self.push_by_core(|core, now| order(&mut core.connection, now))
+    }
+
+    pub(crate) fn push_by_core(
+        &self,
+        mut order: impl FnMut(&mut Core, Instant) -> Result<(), SendError>,
+    ) -> Result<(), Error> {
         let mut core = self.lock();
         loop {
-            let refused = match order(&mut core.connection, Instant::now()) {
+            let refused = match order(&mut core, Instant::now()) {
                 Ok(()) => break,
                 Err(refused) => refused,
             };
@@ -239,8 +262,12 @@ impl<S: Transport> Shared<S> {
             // What waits was somebody's to write before; but this thread may have been the one to relieve it.
             let mark = core.mark();
             core = self.see_out(core, mark);
-            if !matches!(refused, SendError::AboveHighWaterMark { .. }) {
-                return Err(Error::Send(refused));
+            match refused {
+                SendError::AboveHighWaterMark { .. } => {}
+                SendError::MessageUnfinished if core.writing => core = self.wait_for_writer(core, None).0,
+                // It has been finished meanwhile.
+                SendError::MessageUnfinished if core.connection.can_send() != Err(SendError::MessageUnfinished) => {}
+                refused => return Err(Error::Send(refused)),
             }
         }
         self.obey(&mut core);

@@ -8,12 +8,14 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use sansocket::{CloseCode, Closed, Connection, Message, ReadyState, RecvBuf, SendError};
+use sansocket::{CloseCode, Closed, Connection, Message, MessageKind, ReadyState, RecvBuf, SendError};
 
 use crate::shared::{Shared, Sharing};
-use crate::{Error, Sender, Transport};
+use crate::writer::By;
+use crate::{Error, MessageReader, MessageWriter, Sender, Transport};
 pub(crate) use pump::Opened;
-use pump::Told;
+pub(crate) use pump::Piece;
+use pump::{Told, Want};
 
 /// A connection. Its owner receives, and may send; others send by a [`Sender`].
 ///
@@ -126,9 +128,37 @@ impl<S: Transport> WebSocket<S> {
                     };
                 }
                 Told::Nothing => self.wait(),
-                Told::Open | Told::Refused(_) | Told::Unfit(_) => {}
+                Told::Open | Told::Refused(_) | Told::Unfit(_) | Told::Piece(_) => {}
             }
         }
+    }
+
+    /// Waits for the next message, to receive it in pieces; `None` when the connection was closed cleanly.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn recv_pieces(&mut self) -> Result<Option<MessageReader<'_, S>>, Error> {
+        let first = match self.next_from_inbox() {
+            Some(message) => Some(Piece { kind: message.kind(), bytes: message.into_bytes(), is_last: true }),
+            None => self.wait_for_piece(Want::NextPieces),
+        };
+        match (first, self.shared.closed.get()) {
+            (Some(first), _) => Ok(Some(MessageReader::new(self, first))),
+            (None, Some(closed)) if closed.clean => Ok(None),
+            (None, _) => self.shared.check().map(|()| None),
+        }
+    }
+
+    /// Waits for the next piece of the message under way.
+    pub(crate) fn next_piece(&mut self) -> Result<Piece, Error> {
+        match self.wait_for_piece(Want::Piece) {
+            Some(piece) => Ok(piece),
+            None => Err(self.shared.check().err().unwrap_or(Error::Send(SendError::NotOpen(self.state())))),
+        }
+    }
+
+    pub(crate) fn wake_waiting(&self) {
+        self.shared.wake_waiting();
     }
 
     /// Received messages, until the connection is closed or fails.
@@ -166,6 +196,11 @@ impl<S: Transport> WebSocket<S> {
     pub fn send_binary(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.queue(|connection, now| connection.send_binary(now, payload))?;
         self.write_out()
+    }
+
+    /// Sends a message in pieces.
+    pub fn send_pieces(&mut self, kind: MessageKind) -> MessageWriter<'_, S> {
+        MessageWriter::new(By::Owner(self), kind)
     }
 
     /// Queues a message. It leaves with the next [`flush`](Self::flush) or [`send`](Self::send), before [`recv`](Self::recv) waits,

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use sansocket::connection::AcceptError;
 use sansocket::handshake::RequestHead;
-use sansocket::{Acceptance, Closed, Connection, Deadline, Event, Message, ReadyState, Refusal, Rejection, SendError};
+use sansocket::{
+    Acceptance, Bytes, Closed, Connection, Deadline, Event, Message, MessageKind, ReadyState, Refusal, Rejection,
+    SendError,
+};
 
 use super::{WebSocket, cost};
-use crate::shared::{Called, Outcome, STALL, Sharing, Turn};
+use crate::shared::{Called, Core, Outcome, STALL, Sharing, Turn};
 use crate::{Error, Transport};
 
 impl<S: Transport> WebSocket<S> {
@@ -30,6 +33,7 @@ impl<S: Transport> WebSocket<S> {
                 Told::Refused(refusal) => return Opened::Refused(refusal),
                 Told::Unfit(error) => unfit = Some(error),
                 Told::Message(message) => self.keep(message),
+                Told::Piece(_) => {} // Not wanted here.
                 Told::Nothing => self.wait(),
                 Told::Closed => {
                     return match (unfit, self.shared.closed.get()) {
@@ -46,20 +50,48 @@ impl<S: Transport> WebSocket<S> {
 
     /// The next thing that the connection tells, of what has been read.
     pub(super) fn next(&mut self, mut decide: Option<Decide<'_>>) -> Told {
-        if let Some(message) = self.inbox.pop_front() {
-            self.inbox_len -= cost(&message);
+        if let Some(message) = self.next_from_inbox() {
             return Told::Message(message);
         }
-        self.decode(&mut decide)
+        self.decode(&mut decide, Want::Message)
     }
 
-    fn decode(&mut self, decide: &mut Option<Decide<'_>>) -> Told {
+    pub(super) fn next_from_inbox(&mut self) -> Option<Message> {
+        let message = self.inbox.pop_front()?;
+        self.inbox_len -= cost(&message);
+        Some(message)
+    }
+
+    /// The next piece of what is wanted; `None` when all is over.
+    pub(super) fn wait_for_piece(&mut self, want: Want) -> Option<Piece> {
+        loop {
+            match self.decode(&mut None, want) {
+                Told::Piece(piece) => return Some(piece),
+                Told::Closed => return None,
+                Told::Nothing => self.wait(),
+                Told::Message(_) | Told::Open | Told::Refused(_) | Told::Unfit(_) => {}
+            }
+        }
+    }
+
+    fn decode(&mut self, decide: &mut Option<Decide<'_>>, want: Want) -> Told {
         let mut core = self.shared.lock();
         let now = Instant::now();
         let mut pinged = false;
-        while let Some(event) = core.connection.poll_event(now, &mut self.buf) {
+        loop {
+            // Of a message whose reader is gone, the rest is discarded without being joined.
+            let is_rest = want != Want::Piece && core.connection.is_partly_delivered();
+            let event = match want {
+                Want::Message if !is_rest => core.connection.poll_event(now, &mut self.buf),
+                _ => core.connection.poll_event_in_pieces(now, &mut self.buf),
+            };
+            let Some(event) = event else { break };
+            let mut piece = None;
             match event {
                 Event::Text(_) | Event::Binary(_) => {}
+                Event::TextPiece { .. } | Event::BinaryPiece { .. } if is_rest => continue,
+                Event::TextPiece { last, .. } => piece = Some((MessageKind::Text, last)),
+                Event::BinaryPiece { last, .. } => piece = Some((MessageKind::Binary, last)),
                 Event::Ping(_) => {
                     pinged = true;
                     continue;
@@ -101,13 +133,18 @@ impl<S: Transport> WebSocket<S> {
                 }
                 _ => continue,
             }
-            if let Some(message) = self.buf.take_message() {
-                if pinged {
-                    // The pong does not wait until the application is done with the message.
-                    drop(self.shared.write_some(core, self.sharing()));
-                }
-                return Told::Message(message);
+            let told = match piece {
+                Some((kind, is_last)) => Told::Piece(Piece { kind, bytes: self.buf.take_payload(), is_last }),
+                None => match self.buf.take_message() {
+                    Some(message) => Told::Message(message),
+                    None => continue,
+                },
+            };
+            if pinged {
+                // The pong does not wait until the application is done with the message.
+                drop(self.shared.write_some(core, self.sharing()));
             }
+            return told;
         }
         self.shared.obey(&mut core);
         match self.shared.closed.get() {
@@ -201,9 +238,25 @@ impl<S: Transport> WebSocket<S> {
         &mut self,
         mut order: impl FnMut(&mut Connection, Instant) -> Result<(), SendError>,
     ) -> Result<(), Error> {
+        self.queue_by_core(|core, now| order(&mut core.connection, now))
+    }
+
+    /// Sends something for which more than the connection is needed.
+    pub(crate) fn send_by_core(
+        &mut self,
+        order: impl FnMut(&mut Core, Instant) -> Result<(), SendError>,
+    ) -> Result<(), Error> {
+        self.queue_by_core(order)?;
+        self.write_out()
+    }
+
+    fn queue_by_core(
+        &mut self,
+        mut order: impl FnMut(&mut Core, Instant) -> Result<(), SendError>,
+    ) -> Result<(), Error> {
         loop {
             let mut core = self.shared.lock();
-            let refused = match order(&mut core.connection, Instant::now()) {
+            let refused = match order(&mut core, Instant::now()) {
                 Ok(()) => {
                     self.shared.obey(&mut core);
                     return Ok(());
@@ -214,9 +267,26 @@ impl<S: Transport> WebSocket<S> {
             self.shared.check()?;
             match refused {
                 SendError::AboveHighWaterMark { .. } => self.write_out()?,
+                SendError::MessageUnfinished => self.wait_for_writer()?,
                 refused => return Err(Error::Send(refused)),
             }
         }
+    }
+
+    /// A message of another sender is unfinished: waits, reading what arrives meanwhile.
+    fn wait_for_writer(&mut self) -> Result<(), Error> {
+        self.write_out()?;
+        let core = self.shared.lock();
+        if !core.writing && core.connection.can_send() == Err(SendError::MessageUnfinished) {
+            // It is the application's own, and nobody would wake this thread.
+            return Err(Error::Send(SendError::MessageUnfinished));
+        }
+        let (core, timed_out) = self.shared.wait_for_writer(core, Some(STALL));
+        drop(core);
+        if timed_out {
+            self.endure();
+        }
+        Ok(())
     }
 
     /// Writes all that waits now, reading what arrives when the transport takes nothing.
@@ -256,10 +326,10 @@ impl<S: Transport> WebSocket<S> {
     fn endure(&mut self) {
         self.read_what_is_there();
         loop {
-            match self.decode(&mut None) {
+            match self.decode(&mut None, Want::Message) {
                 Told::Message(message) => self.keep(message),
                 Told::Nothing | Told::Closed => break,
-                Told::Open | Told::Refused(_) | Told::Unfit(_) => {}
+                Told::Open | Told::Refused(_) | Told::Unfit(_) | Told::Piece(_) => {}
             }
         }
         self.serve_deadline();
@@ -380,9 +450,28 @@ pub(crate) enum Opened {
 
 type Decide<'d> = &'d mut dyn FnMut(&RequestHead<'_>) -> Result<Acceptance, Rejection>;
 
+/// What is wanted of the messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    Message,
+    /// The first piece of the next one.
+    NextPieces,
+    /// The next piece of the one under way.
+    Piece,
+}
+
+/// A piece of a message.
+pub(crate) struct Piece {
+    pub(crate) kind: MessageKind,
+    /// Empty only if it is the last.
+    pub(crate) bytes: Bytes,
+    pub(crate) is_last: bool,
+}
+
 /// What the connection told.
 pub(super) enum Told {
     Message(Message),
+    Piece(Piece),
     Open,
     Refused(Box<Refusal>),
     Unfit(AcceptError),

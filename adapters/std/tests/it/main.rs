@@ -4,6 +4,7 @@ mod deadlines;
 mod ends;
 mod handshakes;
 mod messages;
+mod pieces;
 mod support;
 mod ways;
 mod writing;
