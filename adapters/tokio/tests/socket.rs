@@ -98,6 +98,19 @@ async fn two_ends_that_both_write_do_not_block_each_other() {
     }
 }
 
+/// As `SinkExt::send` does.
+#[tokio::test]
+async fn two_ends_that_both_flush_do_not_block_each_other() {
+    let (mut client, mut server) = pair(4096, Config::default());
+    let one = tokio::spawn(async move {
+        SinkExt::send(&mut client, Message::from(vec![1; 1_000_000])).await.unwrap();
+        client.recv().await.unwrap().unwrap().as_bytes().len()
+    });
+    SinkExt::send(&mut server, Message::from(vec![2; 1_000_000])).await.unwrap();
+    assert_eq!(server.recv().await.unwrap().unwrap().as_bytes().len(), 1_000_000);
+    assert_eq!(one.await.unwrap(), 1_000_000);
+}
+
 #[tokio::test]
 async fn a_pipe_of_one_byte_carries_everything() {
     let (mut client, server) = pair(1, Config::default());
