@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use sansocket::buffer::READ_SIZE;
+use sansocket::connection::CONTROL_ROOM;
 use sansocket::{CloseCode, Closed, Connection, Event, Message, ReadyState, RecvBuf, SendError, StreamOrder};
 
 use crate::wakers::{Due, Wakers};
@@ -45,6 +46,8 @@ pub(crate) struct Driver<T> {
     pub(crate) keeper_at: Option<Instant>,
     /// When it sees if the stream is attended to; `None` while it waits for the stream itself.
     pub(crate) keeper_looks_at: Option<Instant>,
+    /// When the keeper takes in what arrives although decoding is paused; `None` while it is not, as far as the keeper knows.
+    pub(crate) keeper_relieves_at: Option<Instant>,
     /// Whom to wake at the end of the turn.
     pub(crate) due: Due,
     /// The state that everybody knows.
@@ -110,6 +113,7 @@ impl<T: Transport> Shared<T> {
             reader_away: false,
             keeper_at: None,
             keeper_looks_at: None,
+            keeper_relieves_at: None,
             due: Due::default(),
         }))
     }
@@ -252,6 +256,7 @@ impl<T: Transport> Driver<T> {
             self.due.senders = true;
             self.due.reader |= was_paused;
             self.due.keeper |= was_paused;
+            self.keeper_relieves_at = None;
         }
         wrote
     }
@@ -309,15 +314,18 @@ impl<T: Transport> Driver<T> {
         order: &mut dyn FnMut(&mut Connection, Instant) -> Result<(), SendError>,
     ) -> Poll<Result<(), Error>> {
         loop {
-            match order(&mut self.connection, now) {
+            if self.is_full(while_stalled) {
+                ready!(self.make_room(now, cx, while_stalled));
+                continue;
+            }
+            return Poll::Ready(match order(&mut self.connection, now) {
                 Ok(()) => {
                     self.leave(now);
-                    return Poll::Ready(Ok(()));
+                    Ok(())
                 }
-                Err(SendError::AboveHighWaterMark { .. }) => ready!(self.make_room(now, cx, while_stalled)),
                 Err(SendError::MessageUnfinished) if self.writing => return self.wait_for_writer(now, cx),
-                Err(refused) => return Poll::Ready(Err(self.refusal(refused))),
-            }
+                Err(refused) => Err(self.refusal(refused)),
+            });
         }
     }
 
@@ -328,13 +336,28 @@ impl<T: Transport> Driver<T> {
         cx: &Context<'_>,
         while_stalled: WhileStalled,
     ) -> Poll<Result<(), Error>> {
-        loop {
-            match self.connection.can_send() {
-                Ok(()) => return Poll::Ready(Ok(())),
-                Err(SendError::AboveHighWaterMark { .. }) => ready!(self.make_room(now, cx, while_stalled)),
-                Err(SendError::MessageUnfinished) if self.writing => return self.wait_for_writer(now, cx),
-                Err(refused) => return Poll::Ready(Err(self.refusal(refused))),
+        while self.is_full(while_stalled) {
+            ready!(self.make_room(now, cx, while_stalled));
+        }
+        match self.connection.can_send() {
+            Err(SendError::MessageUnfinished) if self.writing => self.wait_for_writer(now, cx),
+            can_send => Poll::Ready(can_send.map_err(|refused| self.refusal(refused))),
+        }
+    }
+
+    /// Whether a sender has to wait for room.
+    ///
+    /// The answer to an event is taken whatever waits, and decoding pauses then. A sender beside a receiver does not answer: would it have the
+    /// answer's place, two ends that both send and receive all the time would both pause, and neither would read what the other writes.
+    fn is_full(&self, while_stalled: WhileStalled) -> bool {
+        match self.connection.can_send() {
+            Err(SendError::AboveHighWaterMark { .. }) => true,
+            Ok(()) | Err(SendError::MessageUnfinished) => {
+                let mark = self.connection.config().high_water_mark;
+                while_stalled == WhileStalled::Wait
+                    && self.connection.buffered_len() > mark.saturating_add(CONTROL_ROOM)
             }
+            Err(_) => false,
         }
     }
 
@@ -351,7 +374,7 @@ impl<T: Transport> Driver<T> {
             return Poll::Ready(());
         }
         self.read_while_stalled(while_stalled);
-        if !matches!(self.connection.can_send(), Err(SendError::AboveHighWaterMark { .. })) {
+        if !self.is_full(while_stalled) {
             return Poll::Ready(()); // The stream failed.
         }
         self.wakers.add_sender(cx);
@@ -360,15 +383,21 @@ impl<T: Transport> Driver<T> {
 
     /// The stream takes nothing: perhaps the peer waits to be read, too.
     fn read_while_stalled(&mut self, while_stalled: WhileStalled) {
+        if while_stalled == WhileStalled::Read {
+            self.due.senders |= self.read_ahead();
+        }
+    }
+
+    /// Reads what arrives without decoding it, up to the longest message, so that the peer gets rid of what it may have to before it reads
+    /// itself; whether it stopped to let others have their turn.
+    pub(crate) fn read_ahead(&mut self) -> bool {
         let max = self.connection.config().message_len_max;
-        let mut rounds = 0;
-        while while_stalled == WhileStalled::Read && self.buf.len() as u64 <= max {
-            rounds += 1;
-            self.due.senders |= rounds > ROUNDS_MAX;
-            if rounds > ROUNDS_MAX || self.read_in().is_pending() {
-                break;
+        for _ in 0..ROUNDS_MAX {
+            if self.buf.len() as u64 > max || self.read_in().is_pending() {
+                return false;
             }
         }
+        true
     }
 
     /// Waits until the stream has taken everything, or the end has.
@@ -416,6 +445,7 @@ impl<T: Transport> Driver<T> {
         }
         due.keeper |=
             self.connection.poll_timeout().is_some_and(|deadline| self.keeper_at.is_none_or(|at| at > deadline));
+        due.keeper |= self.connection.is_paused() && self.keeper_relieves_at.is_none();
         due
     }
 

@@ -10,6 +10,9 @@
 //!    └── the reader is away: attends to it, now and whenever it wakes ◀───┘    until one comes by
 //! ```
 //!
+//! When decoding is paused and the stream takes nothing for a while ([`RELIEF`]), it reads what arrives all the same, so that two ends which both
+//! do nothing but answer do not wait for each other for ever.
+//!
 //! It answers control frames and leaves messages where they are; unless nobody can receive them any more, then it discards them. When
 //! everybody is gone it closes the connection, and it ends when the connection has.
 
@@ -96,13 +99,26 @@ impl<T: Transport> Driver<T> {
             self.keeper_looks_at = None;
             self.connection.release();
         }
+        let relief = self.relieve(now);
         self.wakers.set_keeper(cx, self.keeper_looks_at.is_none() || self.has_output());
-        let deadline = self.connection.poll_timeout();
-        self.keeper_at = match (deadline, self.keeper_looks_at) {
-            (Some(deadline), Some(look)) => Some(deadline.min(look)),
-            (deadline, look) => deadline.or(look),
-        };
+        self.keeper_at = [self.connection.poll_timeout(), self.keeper_looks_at, relief].into_iter().flatten().min();
         self.keeper_at.map_or(Next::WhenWoken, Next::At)
+    }
+
+    /// Decoding is paused until output is written. Perhaps the peer waits for the same: then both have to read, or neither could write.
+    /// Returns when that is to be looked at.
+    fn relieve(&mut self, now: Instant) -> Option<Instant> {
+        if !self.connection.is_paused() {
+            self.keeper_relieves_at = None;
+            return None;
+        }
+        let at = *self.keeper_relieves_at.get_or_insert(now + RELIEF);
+        if at > now {
+            return Some(at);
+        }
+        // From now on whenever the stream wakes, until it takes something.
+        self.due.keeper |= self.read_ahead();
+        None
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -148,3 +164,9 @@ impl<T: Transport> Driver<T> {
 ///
 /// 1 s: shorter than any sensible pong timeout; long enough that a busy connection pays nothing for it.
 const ATTENTION: Duration = Duration::from_secs(1);
+
+/// How long the stream may take nothing, while decoding is paused, before what arrives is read all the same.
+///
+/// 20 ms: two ends that wait for each other lose little more than that, and a peer that is just a little slow to read is held up by its own
+/// stream, not by our memory.
+const RELIEF: Duration = Duration::from_millis(20);
