@@ -1,0 +1,45 @@
+//! What the adapters of [`sansocket`] are held to: one behaviour, no lost wake-up, nothing left behind. The claims are in `tests/`, and what they
+//! need in here.
+
+mod pipe;
+mod rng;
+mod sim;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+pub use pipe::{Manners, Pipe};
+pub use rng::Rng;
+use sansocket::{Config, Connection, RecvBuf, Role};
+use sansocket_async::{Runtime, WebSocket};
+pub use sim::{POLLS_MAX, Run, Sim, Sleep, Waking};
+
+/// Two open connections with a pipe between them, the client first.
+pub fn pair<R: Runtime>(seed: u64, manners: Manners, config: &Arc<Config>) -> (WebSocket<Pipe, R>, WebSocket<Pipe, R>) {
+    let (client, server) = Pipe::pair(seed, manners);
+    let open = |role, pipe| {
+        let connection = Connection::open(role, Arc::clone(config), [role as u8; 32], R::now());
+        WebSocket::new(connection, pipe, RecvBuf::new())
+    };
+    (open(Role::Client, client), open(Role::Server, server))
+}
+
+/// Polls a future `polls` times, each when it was woken, then drops it; `None` when it was not ready by then.
+pub async fn cancel_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(move |cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
