@@ -94,13 +94,11 @@ fn each_frame_has_a_fresh_key() {
 }
 
 proptest! {
+    /// So that it does not matter to the peer when an adapter finds its connection idle.
     #[test]
-    fn releasing_memory_changes_no_frame(seed: [u8; 32]) {
-        let (kept, released) = (decode(&life(seed, Role::Server, false)), decode(&life(seed, Role::Server, true)));
-        prop_assert_eq!(kept.len(), released.len());
-        let (kept, released) = (decode(&life(seed, Role::Client, false)), decode(&life(seed, Role::Client, true)));
-        for (kept, released) in kept.iter().zip(&released) {
-            prop_assert_eq!(kept.opcode, released.opcode);
+    fn releasing_memory_changes_no_byte(seed: [u8; 32]) {
+        for role in ROLES {
+            prop_assert_eq!(life(seed, role, false), life(seed, role, true));
         }
     }
 }

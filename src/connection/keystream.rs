@@ -9,51 +9,60 @@ use chacha20::cipher::{KeyIvInit as _, StreamCipher as _};
 /// appears on the wire: RFC 6455 sections 5.3 and 10.3.
 pub(crate) struct Keystream {
     seed: [u8; 32],
-    /// How many batches have been made.
-    batches: u64,
+    /// How many bytes have been used up, those included that were left over at the end of a batch.
+    position: u64,
     /// The batch in use, made when first needed and given back when idle.
-    batch: Option<Box<Batch>>,
-}
-
-struct Batch {
-    bytes: [u8; BATCH_LEN],
-    used: usize,
+    batch: Option<Box<[u8; BATCH_LEN]>>,
 }
 
 impl Keystream {
     pub(crate) fn new(seed: [u8; 32]) -> Self {
-        Self { seed, batches: 0, batch: None }
+        Self { seed, position: 0, batch: None }
     }
 
     /// The next `N` bytes, a multiple of four and at most [`BATCH_LEN`].
     #[inline]
     pub(crate) fn take<const N: usize>(&mut self) -> [u8; N] {
         const { assert!(N <= BATCH_LEN) };
-        if let Some(batch) = &mut self.batch
-            && let Some(bytes) = batch.bytes.get(batch.used..).and_then(|rest| rest.first_chunk())
+        let used = self.used();
+        if used > 0
+            && let Some(batch) = &self.batch
+            && let Some(bytes) = batch.get(used..).and_then(|rest| rest.first_chunk())
         {
-            batch.used += N;
+            self.position = self.position.wrapping_add(N as u64);
             return *bytes;
         }
-        self.refill();
-        self.take()
+        self.refill_and_take()
     }
 
-    /// Gives back what an idle connection can make anew. The bytes not used yet are never used.
+    /// Gives back what an idle connection can make anew. It changes no byte of what is taken later.
     pub(crate) fn release(&mut self) {
         self.batch = None;
     }
 
+    /// How much of its batch the position is behind.
+    #[inline]
+    fn used(&self) -> usize {
+        (self.position % BATCH_LEN as u64) as usize
+    }
+
     #[cold]
-    fn refill(&mut self) {
-        let batch = self.batch.get_or_insert_with(|| Box::new(Batch { bytes: [0; BATCH_LEN], used: 0 }));
-        batch.bytes = [0; BATCH_LEN];
-        batch.used = 0;
+    fn refill_and_take<const N: usize>(&mut self) -> [u8; N] {
+        let mut used = self.used();
+        if used + N > BATCH_LEN {
+            self.position = self.position.wrapping_add((BATCH_LEN - used) as u64);
+            used = 0;
+        }
+        let batch = self.batch.get_or_insert_with(|| Box::new([0; BATCH_LEN]));
+        batch.fill(0);
         // Each batch is the beginning of a stream of its own, told apart by the nonce.
         let mut nonce = [0; 12];
-        nonce[..8].copy_from_slice(&self.batches.to_le_bytes());
-        self.batches = self.batches.wrapping_add(1);
-        ChaCha8::new(&self.seed.into(), &nonce.into()).apply_keystream(&mut batch.bytes);
+        nonce[..8].copy_from_slice(&(self.position / BATCH_LEN as u64).to_le_bytes());
+        ChaCha8::new(&self.seed.into(), &nonce.into()).apply_keystream(&mut batch[..]);
+        self.position = self.position.wrapping_add(N as u64);
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&batch[used..used + N]);
+        bytes
     }
 }
 
@@ -73,9 +82,13 @@ mod tests {
             let key: [u8; 4] = one.take();
             assert_eq!(key, two.take::<4>());
             assert!(seen.insert(key), "key {i} came before");
-            if i % 100 == 50 {
+            if i % 7 == 5 {
+                // Whenever memory is given back is the business of one end only.
                 one.release();
-                two.release();
+            }
+            if i % 100 == 50 {
+                assert_eq!(one.take::<8>(), two.take());
+                assert_eq!(one.take::<20>(), two.take());
             }
         }
         assert_ne!(Keystream::new([8; 32]).take::<16>(), Keystream::new([7; 32]).take::<16>());
