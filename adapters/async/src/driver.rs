@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use sansocket::buffer::READ_SIZE;
 use sansocket::connection::CONTROL_ROOM;
-use sansocket::{CloseCode, Closed, Connection, Event, Message, ReadyState, RecvBuf, SendError, StreamOrder};
+use sansocket::{
+    Acceptance, CloseCode, Closed, Connection, Event, Message, ReadyState, RecvBuf, SendError, StreamOrder,
+};
 
 use crate::wakers::{Due, Wakers};
 use crate::{Error, Transport};
@@ -156,6 +158,10 @@ impl<T: Transport> Driver<T> {
             let looked = match event {
                 Some(Event::Text(text)) => look(MessageRef::Text(text)),
                 Some(Event::Binary(bytes)) => look(MessageRef::Binary(bytes)),
+                Some(Event::Request(_)) => {
+                    self.accept_unseen(now);
+                    continue;
+                }
                 Some(_) => continue,
                 None => {
                     if self.connection.closed().is_some() {
@@ -193,6 +199,12 @@ impl<T: Transport> Driver<T> {
     pub(crate) fn reader_comes(&mut self) {
         self.reader_seen = true;
         self.reader_away = false;
+    }
+
+    /// Accepts the request of a connection that was handed over in the middle of its handshake.
+    pub(crate) fn accept_unseen(&mut self, now: Instant) {
+        // Without a subprotocol there is nothing in it that could fail to fit the request.
+        let _ = self.connection.accept(now, &Acceptance::new());
     }
 
     /// The reader goes away with a message, and may not come back.

@@ -23,6 +23,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use sansocket::Event;
+
 use crate::driver::{Driver, ROUNDS_MAX, Shared, Users};
 use crate::{Runtime, Transport};
 
@@ -139,8 +141,10 @@ impl<T: Transport> Driver<T> {
                     // In pieces: nothing is joined that is thrown away.
                     Users::Senders | Users::Nobody => self.connection.poll_event_in_pieces(now, &mut self.buf),
                 };
-                if event.is_none() {
-                    break;
+                match event {
+                    Some(Event::Request(_)) => self.accept_unseen(now),
+                    Some(_) => {}
+                    None => break,
                 }
             }
             if self.poll_stream(now).is_pending() {

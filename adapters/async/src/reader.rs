@@ -149,6 +149,10 @@ impl<T: Transport> Driver<T> {
             let (kind, is_last) = match self.connection.poll_event_in_pieces(now, &mut self.buf) {
                 Some(Event::TextPiece { last, .. }) => (MessageKind::Text, last),
                 Some(Event::BinaryPiece { last, .. }) => (MessageKind::Binary, last),
+                Some(Event::Request(_)) => {
+                    self.accept_unseen(now);
+                    continue;
+                }
                 Some(_) => continue,
                 None => {
                     if self.connection.closed().is_some() {

@@ -43,7 +43,10 @@ pub struct WebSocket<T: Transport, R: Runtime> {
 }
 
 impl<T: Transport, R: Runtime> WebSocket<T, R> {
-    /// Goes on with a connection that is open, over its stream, with what has been read and is left in `buf`.
+    /// Goes on with a connection that somebody else began, over its stream, with what has been read and is left in `buf`.
+    ///
+    /// [`Connection::open`] makes one whose handshake an HTTP server has made. One that is still in its handshake completes it when it is
+    /// driven; a request is accepted then. [`Connector`](crate::Connector) and [`Acceptor`](crate::Acceptor) do better.
     ///
     /// Spawns a task, so it has to be called in the runtime if the runtime asks for that, as tokio does.
     pub fn new(connection: Connection, transport: T, buf: RecvBuf) -> Self {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
-use sansocket::{CloseCode, Message, MessageKind};
+use sansocket::{CloseCode, Connection, Message, MessageKind};
 
 use crate::shared::Shared;
 use crate::writer::By;
@@ -75,6 +76,13 @@ impl<S: Transport> Sender<S> {
             // That it is over is what was asked for.
             _ => Ok(()),
         }
+    }
+
+    /// Gives access to all that the core can do; then writes out what it left, as [`send`](Self::send) does.
+    ///
+    /// The owner and other senders wait meanwhile.
+    pub fn with_connection<R>(&self, order: impl FnOnce(&mut Connection, Instant) -> R) -> R {
+        self.shared.with_connection(order)
     }
 }
 

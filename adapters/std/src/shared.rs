@@ -278,6 +278,18 @@ impl<S: Transport> Shared<S> {
         self.check()
     }
 
+    /// Any order, from a thread that cannot read; then as [`push`](Self::push).
+    pub(crate) fn with_connection<R>(&self, order: impl FnOnce(&mut Connection, Instant) -> R) -> R {
+        let mut core = self.lock();
+        let result = order(&mut core.connection, Instant::now());
+        self.obey(&mut core);
+        if core.turn != Turn::Own {
+            let mark = core.mark();
+            drop(self.see_out(core, mark));
+        }
+        result
+    }
+
     /// Returns when `mark` is out or all is over, with no bytes left that nobody would write.
     fn see_out<'s>(&'s self, mut core: Guard<'s>, mark: u64) -> Guard<'s> {
         let mut on_duty = true;
