@@ -1,20 +1,28 @@
 //! What the adapters of [`sansocket`] are held to: one behaviour, no lost wake-up, nothing left behind. The claims are in `tests/`, and what they
 //! need in here.
 
+mod link;
 mod pipe;
+mod recording;
 mod rng;
+mod script;
 mod sim;
+mod subject;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+pub use link::{Stream, Trace};
 pub use pipe::{Manners, Pipe};
+pub use recording::Recording;
 pub use rng::Rng;
 use sansocket::{Config, Connection, RecvBuf, Role};
 use sansocket_async::{Runtime, WebSocket};
+pub use script::{Order, Script, Step, raw_frame, timeless};
 pub use sim::{POLLS_MAX, Run, Sim, Sleep, Waking};
+pub use subject::Subject;
 
 /// Two open connections with a pipe between them, the client first.
 pub fn pair<R: Runtime>(seed: u64, manners: Manners, config: &Arc<Config>) -> (WebSocket<Pipe, R>, WebSocket<Pipe, R>) {
