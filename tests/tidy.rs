@@ -65,6 +65,34 @@ fn modules_depend_downwards_only() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// Every test that `SECURITY.md` names holds what it says.
+#[test]
+fn the_tests_of_the_security_page_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() == 2).skip(1);
+    let named: Vec<&str> =
+        rows.flat_map(|row| row.rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() >= 30, "{named:?}");
+    let code: String = ["src", "tests", "adapters"].iter().flat_map(|folder| rust_files(&root.join(folder))).collect();
+    for test in named {
+        assert!(code.contains(&format!("fn {test}(")), "SECURITY.md names {test}, which is no test");
+    }
+}
+
+fn rust_files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(fs::read_to_string(path).unwrap());
+        }
+    }
+    found
+}
+
 #[test]
 fn unsafe_code_stays_where_it_is_declared() {
     let mut found = Vec::new();
