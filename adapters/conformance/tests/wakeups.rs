@@ -181,7 +181,7 @@ async fn receive_all(
 /// run that is stuck.
 #[test]
 fn no_wake_up_is_lost() {
-    for seed in 0..400 {
+    for seed in 0..250 {
         let mut rng = Rng::new(seed);
         let waking = if rng.once_in(2) { Waking::Queues } else { Waking::RunsAtOnce };
         let manners = Manners::any(&mut rng);

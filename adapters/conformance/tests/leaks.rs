@@ -1,0 +1,165 @@
+//! Connections that come and go leave nothing behind.
+
+#[path = "../../../tests/support/counting.rs"]
+mod counting;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use counting::TALLY;
+use sansocket::{ClientRequest, CloseCode};
+use sansocket_async::{Acceptor, Connector, Dial, Error, Runtime, Transport, WebSocket, Wrap};
+use sansocket_async_std::{AsyncStd, Smol};
+use sansocket_conformance::{Manners, Pipe, Rng, Sim, Waking};
+use sansocket_tokio::Tokio;
+
+async fn echo<T: Transport, R: Runtime>(mut socket: WebSocket<T, R>) -> Result<(), Error> {
+    while let Some(message) = socket.recv().await? {
+        socket.send(message).await?;
+    }
+    Ok(())
+}
+
+/// A client that goes away in one of six ways.
+async fn come_and_go<R: Runtime, S>(stream: S, how: usize) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    R: Wrap<S>,
+{
+    let connector = Connector::<R>::from(ClientRequest::new("ws://localhost/")?);
+    if how == 0 {
+        return Ok(()); // Before the handshake.
+    }
+    let mut socket = connector.handshake(stream).await?;
+    match how {
+        1 => socket.abort(),
+        2 => drop(socket),
+        3 => {
+            socket.send(vec![7; 100_000]).await?;
+            socket.abort();
+        }
+        4 => {
+            let (sender, receiver) = socket.split();
+            drop(receiver);
+            sender.send("hello").await?;
+        }
+        _ => {
+            socket.send("hello").await?;
+            assert_eq!(socket.recv().await?, Some("hello".into()));
+            assert!(socket.close(CloseCode::NORMAL, "").await?.clean);
+        }
+    }
+    Ok(())
+}
+
+/// On the simulated runtime, where all is on this thread: [`Sim::run`] returns when no task is left.
+#[test]
+fn connections_that_are_cut_at_random_leave_no_byte() {
+    let round = |seed| {
+        let mut rng = Rng::new(seed);
+        let (how, cut_after) = (rng.below(6), rng.below(40));
+        let manners = Manners { room: 1000, ..Manners::any(&mut rng) };
+        Sim::run(seed, Waking::Queues, async move {
+            let (client, server) = Pipe::pair(seed, manners);
+            let cut = client.cutter();
+            Sim::spawn(async move {
+                if let Ok(socket) = Acceptor::<Sim>::new().accept(server).await {
+                    let _ = echo(socket).await;
+                }
+            });
+            // A cut is what it is to end with.
+            let _ = sansocket_conformance::cancel_after(cut_after, come_and_go::<Sim, _>(client, how)).await;
+            cut();
+        });
+    };
+    // What is made once for a thread.
+    (0..50).for_each(round);
+    let before = TALLY.get().live;
+    (50..2050).for_each(round);
+    let grown = TALLY.get().live - before;
+    // The buffer that a thread's connections share may be there or not.
+    assert!(grown.abs() <= 70_000, "{grown} bytes are left of 2000 connections");
+}
+
+/// A runtime that can take over a stream of the standard library.
+trait Adopt: Dial {
+    fn adopt(stream: TcpStream) -> Self::Tcp;
+}
+
+impl Adopt for Tokio {
+    fn adopt(stream: TcpStream) -> Self::Tcp {
+        stream.set_nonblocking(true).unwrap();
+        stream.try_into().unwrap()
+    }
+}
+
+impl Adopt for Smol {
+    fn adopt(stream: TcpStream) -> Self::Tcp {
+        stream.try_into().unwrap()
+    }
+}
+
+impl Adopt for AsyncStd {
+    fn adopt(stream: TcpStream) -> Self::Tcp {
+        stream.into()
+    }
+}
+
+async fn connections_come_and_go<R: Adopt>(seed: u64) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let mut rng = Rng::new(seed);
+    for _ in 0..7 {
+        let (over, are_over) = smol::channel::unbounded();
+        for _ in 0..100 {
+            let client = R::adopt(TcpStream::connect(address).unwrap());
+            let server = R::adopt(listener.accept().unwrap().0);
+            let (how, over, over_too) = (rng.below(6), over.clone(), over.clone());
+            R::spawn(async move {
+                if let Ok(socket) = Acceptor::<R>::new().accept(server).await {
+                    let _ = echo(socket).await;
+                }
+                drop(over);
+            });
+            R::spawn(async move {
+                if let Err(error) = come_and_go::<R, _>(client, how).await {
+                    let _ = over_too.send(error.to_string()).await;
+                }
+            });
+        }
+        drop(over);
+        assert_eq!(are_over.recv().await, Err(smol::channel::RecvError), "no client failed");
+    }
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or(0)
+}
+
+/// Waits until what is under way has ended.
+fn settled(is_settled: impl Fn() -> bool) -> bool {
+    (0..300).any(|_| {
+        std::thread::sleep(Duration::from_millis(if is_settled() { 0 } else { 50 }));
+        is_settled()
+    })
+}
+
+/// 2,100 in all. The runtimes one after the other, for descriptors are counted.
+#[test]
+fn connections_that_come_and_go_leave_no_task_and_no_descriptor() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let metrics = runtime.metrics();
+    let before = descriptors();
+    runtime.block_on(connections_come_and_go::<Tokio>(1));
+    let left = || (metrics.num_alive_tasks(), descriptors());
+    assert!(settled(|| left().0 == 0 && left().1 <= before), "{:?} left, {before} descriptors before", left());
+    drop(runtime);
+
+    // Each starts its threads first.
+    smol::block_on(smol::spawn(smol::Timer::after(Duration::ZERO)));
+    async_std::task::block_on(async_std::task::spawn(async_std::task::sleep(Duration::ZERO)));
+    let before = descriptors();
+    smol::block_on(connections_come_and_go::<Smol>(2));
+    assert!(settled(|| descriptors() <= before), "{} descriptors, {before} before", descriptors());
+    async_std::task::block_on(connections_come_and_go::<AsyncStd>(3));
+    assert!(settled(|| descriptors() <= before), "{} descriptors, {before} before", descriptors());
+}
