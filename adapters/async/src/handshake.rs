@@ -57,7 +57,8 @@ pub(crate) async fn receive_request<T: Transport, R: Runtime>(
 
 /// A client's request that waits for an answer. Dropping it drops the stream.
 ///
-/// The handshake deadline ([`Config::handshake_timeout`]) is not served meanwhile: put a time limit around what the decision waits for.
+/// The handshake deadline ([`Config::handshake_timeout`]) runs on, but nothing happens meanwhile: [`accept`](Self::accept) tells when it has passed.
+/// Put a time limit around what the decision waits for, so that the client is answered in time.
 pub struct Incoming<T: Transport, R: Runtime> {
     shared: Shared<T>,
     request: OwnedRequestHead,
@@ -78,15 +79,27 @@ impl<T: Transport, R: Runtime> Incoming<T, R> {
     /// Accepts the request. If the client has gone meanwhile, receiving tells.
     ///
     /// # Errors
-    /// [`AcceptError::Answer`] for a subprotocol that the client did not offer, who then sees the stream end.
+    /// [`AcceptError::Answer`] for a subprotocol that the client did not offer, who then sees the stream end;
+    /// [`AcceptError::Handshake`] when the handshake deadline has passed: the client is told 503 instead.
     pub async fn accept(self, acceptance: &Acceptance) -> Result<WebSocket<T, R>, AcceptError> {
-        self.shared.turn(|driver| {
+        let is_in_time = self.shared.turn(|driver| {
             let now = R::now();
+            if driver.connection.poll_timeout().is_some_and(|deadline| deadline <= now) {
+                driver.connection.handle_timeout(now);
+                return Ok(false);
+            }
             driver.connection.accept(now, acceptance)?;
             driver.write_out(now);
-            Ok::<_, AcceptError>(())
+            Ok::<_, AcceptError>(true)
         })?;
-        Ok(WebSocket::start(self.shared))
+        if is_in_time {
+            return Ok(WebSocket::start(self.shared));
+        }
+        loop {
+            if let Step::Closed(closed) = drive::<T, R>(&self.shared).await {
+                return Err(failed(&self.shared, closed));
+            }
+        }
     }
 
     /// Rejects the request, and sees the answer out.

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use sansocket::{ClientRequest, CloseCode, Config, Rejection};
-use sansocket_async::{Acceptor, Connector, Error, Runtime as _, WebSocket};
+use sansocket::{Acceptance, ClientRequest, CloseCode, Config, Rejection};
+use sansocket_async::{Acceptor, ConnectError, Connector, Error, Runtime as _, WebSocket};
 use sansocket_conformance::{Manners, Pipe, Rng, Sim, Waking, cancel_after, pair};
 
 async fn echo(mut socket: WebSocket<Pipe, Sim>) -> Result<(), Error> {
@@ -243,4 +244,30 @@ fn a_request_that_is_not_decided_on_is_dropped() {
         });
         drop(Acceptor::<Sim>::new().receive(server).await.unwrap());
     });
+}
+
+/// The deadline runs while the application decides.
+#[test]
+fn a_request_that_is_accepted_too_late_is_refused() {
+    for (seconds, is_accepted) in [(9, true), (10, false)] {
+        Sim::run(1, Waking::Queues, async move {
+            let (client, server) = Pipe::pair(1, Manners::default());
+            Sim::spawn(async move {
+                let mut patient = Config::default();
+                patient.handshake_timeout = None;
+                let connector = Connector::<Sim>::from(ClientRequest::new("ws://localhost/").unwrap()).config(patient);
+                match connector.handshake(client).await {
+                    Ok(mut socket) => assert_eq!((is_accepted, socket.recv().await.unwrap()), (true, None)),
+                    Err(ConnectError::Refused(refusal)) => assert_eq!((is_accepted, refusal.status), (false, 503)),
+                    Err(error) => panic!("{error}"),
+                }
+            });
+            let incoming = Acceptor::<Sim>::new().receive(server).await.unwrap();
+            Sim::sleep(Duration::from_secs(seconds)).await;
+            match incoming.accept(&Acceptance::new()).await {
+                Ok(mut socket) => assert!(is_accepted && socket.close(CloseCode::NORMAL, "").await.unwrap().clean),
+                Err(error) => assert!(!is_accepted && error.to_string().contains("handshake timeout"), "{error}"),
+            }
+        });
+    }
 }
