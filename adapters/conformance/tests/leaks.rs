@@ -21,7 +21,7 @@ async fn echo<T: Transport, R: Runtime>(mut socket: WebSocket<T, R>) -> Result<(
 }
 
 /// A client that goes away in one of six ways.
-async fn come_and_go<R: Runtime, S>(stream: S, how: usize) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+async fn come_and_go<R, S>(stream: S, how: usize) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     R: Wrap<S>,
 {
