@@ -1,0 +1,13 @@
+//! What the benches share: interleaved rounds, instruction counts by callgrind, tables, plots.
+
+mod callgrind;
+mod counting;
+mod plot;
+mod table;
+mod time;
+
+pub use callgrind::{count_instructions, counted_work};
+pub use counting::{Counting, count_allocations};
+pub use plot::{Panel, Series, plot};
+pub use table::Table;
+pub use time::{median, medians};
