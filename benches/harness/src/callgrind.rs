@@ -5,6 +5,11 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// For programs under callgrind: copies go by vector registers. `rep movsb` would count once a byte, and whether it is used depends on the
+/// processor.
+pub const GLIBC_TUNABLES: &str =
+    "glibc.cpu.x86_rep_movsb_threshold=4294967296:glibc.cpu.x86_rep_stosb_threshold=4294967296";
+
 /// Runs this very program under callgrind with `args`, and returns how many instructions each call of [`counted_work`] took, in order.
 ///
 /// # Panics
@@ -27,7 +32,7 @@ pub fn count_instructions(args: &[&str]) -> Vec<u64> {
         .status()
         .expect("valgrind runs; install it by your package manager");
     assert!(status.success(), "under valgrind: {status}");
-    let counts = (1..).map_while(|part| total(&dir.join(format!("out.{part}")))).collect();
+    let counts = (1..).map_while(|part| total_instructions(&dir.join(format!("out.{part}")))).collect();
     fs::remove_dir_all(&dir).expect("callgrind's output can be removed");
     counts
 }
@@ -48,7 +53,7 @@ fn begin_to_count() {
 }
 
 /// The sum in one of callgrind's dumps; `None` when there is no such dump.
-fn total(path: &Path) -> Option<u64> {
+pub fn total_instructions(path: &Path) -> Option<u64> {
     let dump = fs::read_to_string(path).ok()?;
     let total = dump.lines().find_map(|line| line.strip_prefix("totals: ").or_else(|| line.strip_prefix("summary: ")));
     Some(total.and_then(|total| total.trim().parse().ok()).expect("a dump of callgrind has a total"))

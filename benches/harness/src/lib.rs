@@ -6,7 +6,7 @@ mod plot;
 mod table;
 mod time;
 
-pub use callgrind::{count_instructions, counted_work};
+pub use callgrind::{GLIBC_TUNABLES, count_instructions, counted_work, total_instructions};
 pub use counting::{Counting, count_allocations};
 pub use plot::{Panel, Series, plot};
 pub use table::Table;
