@@ -1,21 +1,26 @@
-//! How fast the core is: `cargo bench --bench core`. Times are for one message, input in reads of at most 16 KiB.
+//! How fast the core is: `cargo bench --bench core`. The transport has 64 KiB for each read, and the buffer says how much of that it takes.
+//!
+//! `benches/peers` sets it beside other libraries.
 
 // The macros of criterion make functions without docs.
 #![allow(missing_docs)]
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sansocket::frame::{HEADER_LEN_MAX, Header, Opcode, Rsv, Utf8Validator, apply_mask, from_utf8};
-use sansocket::{Config, Connection, Event, RecvBuf, Role};
+use sansocket::{Acceptance, Bytes, ClientRequest, Config, Connection, Event, RecvBuf, Role};
 
-criterion_group!(benches, frame, receive, send);
+criterion_group!(benches, frame, receive, send, handshake);
 criterion_main!(benches);
 
 const SIZES: [usize; 6] = [16, 125, 1024, 16 * 1024, 64 * 1024, 1024 * 1024];
 /// How many messages an iteration takes: many small ones come in one read.
 const BATCH_LEN: usize = 64;
+/// What a socket has ready for one read.
+const CHUNK_LEN: usize = 64 * 1024;
 
 fn frame(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame");
@@ -40,6 +45,13 @@ fn frame(criterion: &mut Criterion) {
     group.finish();
     let wire = frame_of(Opcode::Binary, &[0; 1024], Some([1, 2, 3, 4]));
     criterion.bench_function("frame/decode header", |bencher| bencher.iter(|| Header::decode(black_box(&wire))));
+    let Ok(Some((header, _))) = Header::decode(&wire) else { panic!("the header is whole") };
+    criterion.bench_function("frame/encode header", |bencher| {
+        bencher.iter(|| {
+            let mut head = [0; HEADER_LEN_MAX];
+            (black_box(header).encode(&mut head), head)
+        });
+    });
 }
 
 fn receive(criterion: &mut Criterion) {
@@ -57,20 +69,21 @@ fn receive(criterion: &mut Criterion) {
                 let mut buf = RecvBuf::new();
                 group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
                     bencher.iter(|| {
-                        let mut rest = &wire[..];
                         let mut received = 0;
-                        while !rest.is_empty() {
-                            let spare = buf.spare_mut();
-                            let n = spare.len().min(rest.len());
-                            spare[..n].copy_from_slice(&rest[..n]);
-                            buf.advance_received(n);
-                            rest = &rest[n..];
-                            while let Some(event) = connection.poll_event(now, &mut buf) {
-                                received += match event {
-                                    Event::Text(text) => text.len(),
-                                    Event::Binary(bytes) => bytes.len(),
-                                    event => panic!("{event:?}"),
-                                };
+                        for mut chunk in wire.chunks(CHUNK_LEN) {
+                            while !chunk.is_empty() {
+                                let spare = buf.spare_mut();
+                                let (read, rest) = chunk.split_at(spare.len().min(chunk.len()));
+                                spare[..read.len()].copy_from_slice(read);
+                                buf.advance_received(read.len());
+                                chunk = rest;
+                                while let Some(event) = connection.poll_event(now, &mut buf) {
+                                    received += match event {
+                                        Event::Text(text) => text.len(),
+                                        Event::Binary(bytes) => bytes.len(),
+                                        event => panic!("{event:?}"),
+                                    };
+                                }
                             }
                         }
                         assert_eq!(received, BATCH_LEN * payload.len());
@@ -87,13 +100,13 @@ fn send(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("send binary as {role:?}"));
         for len in SIZES {
             group.throughput(Throughput::Elements(1));
-            let payload = vec![b'a'; len];
+            let payload = Bytes::from(vec![b'a'; len]);
             let now = Instant::now();
             let mut connection = Connection::open(role, Config::default(), [7; 32], now);
             let mut sent = 0_usize;
             group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
                 bencher.iter(|| {
-                    connection.send_binary(now, black_box(&payload)).expect("there is room");
+                    connection.send_binary_shared(now, black_box(&payload)).expect("there is room");
                     sent += 1;
                     // Up to a batch leaves in one write.
                     while connection.buffered_len() > 64 * 1024
@@ -107,6 +120,32 @@ fn send(criterion: &mut Criterion) {
         }
         group.finish();
     }
+}
+
+fn handshake(criterion: &mut Criterion) {
+    let config = Arc::new(Config::default());
+    let request = ClientRequest::new("ws://example.com/chat").expect("the URL is valid");
+    let now = Instant::now();
+    let asked = Connection::client(&request, config.clone(), [7; 32], now).outgoing().to_vec();
+    let serve = || {
+        let mut connection = Connection::server(config.clone(), [7; 32], now);
+        let mut buf = RecvBuf::new();
+        buf.extend_from_slice(black_box(&asked));
+        assert!(matches!(connection.poll_event(now, &mut buf), Some(Event::Request(_))));
+        connection.accept(now, &Acceptance::new()).expect("a request waits");
+        connection
+    };
+    let answer = serve().outgoing().to_vec();
+    criterion.bench_function("handshake as Server", |bencher| bencher.iter(serve));
+    criterion.bench_function("handshake as Client", |bencher| {
+        bencher.iter(|| {
+            let mut connection = Connection::client(&request, config.clone(), [7; 32], now);
+            let mut buf = RecvBuf::new();
+            buf.extend_from_slice(black_box(&answer));
+            assert!(matches!(connection.poll_event(now, &mut buf), Some(Event::Open(_))));
+            connection
+        });
+    });
 }
 
 fn frame_of(opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>) -> Vec<u8> {
