@@ -305,7 +305,9 @@ impl RecvBuf {
     #[inline]
     fn compact_when_cheap(&mut self) {
         let left = self.len();
-        if (self.end - left) / DEAD_FACTOR_MIN >= left {
+        if left == 0 && self.allocated <= SPIKE_FACTOR * self.read_size {
+            (self.start, self.joined, self.read, self.end) = (0, 0, 0, 0);
+        } else if (self.end - left) / DEAD_FACTOR_MIN >= left {
             self.compact();
         }
     }

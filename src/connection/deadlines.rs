@@ -131,6 +131,12 @@ impl Timers {
         self.passed = self.passed.filter(|deadline| *deadline == Deadline::Message);
     }
 
+    /// Whether no message is under way, and no deadline has passed that is still to be judged.
+    #[inline]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.passed.is_none() && self.message_since.is_none()
+    }
+
     /// Decoding waits for output to be written.
     pub(super) fn paused(&mut self, now: Instant) {
         self.paused_since.get_or_insert(now);

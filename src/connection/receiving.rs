@@ -144,6 +144,9 @@ impl Connection {
         }
         if unread_len > self.receiving.unread_len {
             self.timers.sign_of_life(now);
+        } else if unread_len == 0 && self.receiving.is_at_rest() && self.timers.is_at_rest() {
+            self.receiving.has_backlog = false;
+            return None; // The common case between two reads.
         }
         let step = self.step(now, input, delivery);
         self.receiving.unread_len = input.unread().len();
@@ -317,6 +320,12 @@ impl Connection {
 }
 
 impl Receiving {
+    /// Whether nothing has begun that is not complete, and the stream goes on.
+    #[inline]
+    fn is_at_rest(&self) -> bool {
+        self.message.is_none() && self.frame_remaining == 0 && self.stream == Stream::Open
+    }
+
     /// Whether a frame or a message has begun that is not complete.
     fn is_mid_message(&self) -> bool {
         self.message.is_some() || self.unread_len > 0

@@ -15,7 +15,7 @@ use sansocket::{
     Acceptance, CloseCode, Closed, Connection, Event, Message, ReadyState, RecvBuf, SendError, StreamOrder,
 };
 
-use crate::wakers::{Due, Wakers};
+use crate::wakers::{Due, Wakers, Woken};
 use crate::{Error, Transport};
 
 pub(crate) struct Shared<T>(Mutex<Driver<T>>);
@@ -35,10 +35,14 @@ pub(crate) struct Driver<T> {
     /// Nothing more can be read.
     read_ended: bool,
     failure: Option<Arc<io::Error>>,
-    /// Whether something was left to leave together with what is sent next.
-    leaves_later: bool,
     /// Whether a [`MessageWriter`](crate::MessageWriter) is in the middle of its message.
     pub(crate) writing: bool,
+    /// Since when something is left to leave together with what is sent next.
+    ///
+    /// The keeper sees to it as soon as the task that left it pauses, so up to then the clock need not be read again.
+    left_since: Option<Instant>,
+    /// Whether the stream was polled in this turn.
+    stream_polled: bool,
     pub(crate) users: Users,
     /// Whether a reader has come by since the keeper looked.
     pub(crate) reader_seen: bool,
@@ -50,6 +54,8 @@ pub(crate) struct Driver<T> {
     pub(crate) keeper_looks_at: Option<Instant>,
     /// When the keeper takes in what arrives although decoding is paused; `None` while it is not, as far as the keeper knows.
     pub(crate) keeper_relieves_at: Option<Instant>,
+    /// Whether output waited when it last looked.
+    pub(crate) keeper_saw_output: bool,
     /// Whom to wake at the end of the turn.
     pub(crate) due: Due,
     /// The state that everybody knows.
@@ -108,14 +114,16 @@ impl<T: Transport> Shared<T> {
             shutdown_due: false,
             read_ended: false,
             failure: None,
-            leaves_later: false,
             writing: false,
+            left_since: None,
+            stream_polled: false,
             users: Users::Receiver,
             reader_seen: false,
             reader_away: false,
             keeper_at: None,
             keeper_looks_at: None,
             keeper_relieves_at: None,
+            keeper_saw_output: false,
             due: Due::default(),
         }))
     }
@@ -123,12 +131,15 @@ impl<T: Transport> Shared<T> {
     /// Takes a turn. Those for whom it has changed something are woken behind it.
     pub(crate) fn turn<O>(&self, act: impl FnOnce(&mut Driver<T>) -> O) -> O {
         let mut driver = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        driver.wakers.begin_turn();
+        if driver.stream_polled {
+            driver.wakers.make_up_for_a_panic();
+        }
         let done = act(&mut driver);
-        let due = driver.settle();
-        let woken = driver.wakers.end_turn(due);
+        let woken = driver.end_turn();
         drop(driver);
-        woken.wake();
+        if let Some(woken) = woken {
+            woken.wake();
+        }
         done
     }
 
@@ -216,6 +227,19 @@ impl<T: Transport> Driver<T> {
         self.due.keeper |= self.keeper_looks_at.is_none();
     }
 
+    /// The stream is about to be polled.
+    fn begin_poll(&mut self) {
+        if !self.stream_polled {
+            self.stream_polled = true;
+            self.wakers.begin_turn();
+        }
+    }
+
+    /// The time that a turn goes by.
+    pub(crate) fn now_or(&self, now: impl FnOnce() -> Instant) -> Instant {
+        self.left_since.unwrap_or_else(now)
+    }
+
     /// Does with the stream what can be done now; ready when it is worth polling for events again.
     pub(crate) fn poll_stream(&mut self, now: Instant) -> Poll<()> {
         if self.write_out(now) {
@@ -227,26 +251,27 @@ impl<T: Transport> Driver<T> {
 
     /// Writes and flushes until the stream takes no more; whether that changed anything.
     pub(crate) fn write_out(&mut self, now: Instant) -> bool {
-        self.leaves_later = false;
+        self.left_since = None;
+        if !self.has_output() {
+            return false;
+        }
         let was_paused = self.connection.is_paused();
         let mut wrote = false;
         while self.connection.buffered_len() > 0 {
-            let Some(transport) = &mut self.transport else { break };
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let filled = self.connection.outgoing_slices(&mut slices);
-            let cx = &mut Context::from_waker(&self.stream_waker);
-            match transport.poll_write(cx, slices.get(..filled).unwrap_or_default()) {
-                Poll::Pending => return self.wrote(wrote, was_paused),
-                Poll::Ready(Ok(n)) if n > 0 => {
+            match self.poll_write() {
+                None => break,
+                Some(Poll::Pending) => return self.wrote(wrote, was_paused),
+                Some(Poll::Ready(Ok(n))) if n > 0 => {
                     self.connection.advance_outgoing(now, n);
                     self.flush_due = true;
                 }
-                Poll::Ready(Ok(_)) => self.fail(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Poll::Ready(Err(error)) => self.fail(error),
+                Some(Poll::Ready(Ok(_))) => self.fail(io::ErrorKind::WriteZero.into()),
+                Some(Poll::Ready(Err(error))) if error.kind() == io::ErrorKind::Interrupted => {}
+                Some(Poll::Ready(Err(error))) => self.fail(error),
             }
             wrote = true;
         }
+        self.begin_poll();
         if let (true, Some(transport)) = (self.flush_due, &mut self.transport) {
             match transport.poll_flush(&mut Context::from_waker(&self.stream_waker)) {
                 Poll::Pending => return self.wrote(wrote, was_paused),
@@ -255,11 +280,28 @@ impl<T: Transport> Driver<T> {
             }
             wrote = true;
         }
-        if let (true, Some(transport)) = (self.shutdown_due, &mut self.transport) {
+        self.shut_down();
+        self.wrote(wrote, was_paused)
+    }
+
+    fn poll_write(&mut self) -> Option<Poll<io::Result<usize>>> {
+        self.begin_poll();
+        let (transport, cx) = (self.transport.as_mut()?, &mut Context::from_waker(&self.stream_waker));
+        let front = self.connection.outgoing();
+        if front.len() == self.connection.buffered_len() {
+            return Some(transport.poll_write(cx, &[IoSlice::new(front)]));
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let filled = self.connection.outgoing_slices(&mut slices);
+        Some(transport.poll_write(cx, slices.get(..filled).unwrap_or_default()))
+    }
+
+    /// Ends the writing direction, when that is due and all before it has left.
+    fn shut_down(&mut self) {
+        if let (true, false, Some(transport)) = (self.shutdown_due, self.flush_due, &mut self.transport) {
             // A stream that cannot be shut down any more needs no end.
             self.shutdown_due = transport.poll_shutdown(&mut Context::from_waker(&self.stream_waker)).is_pending();
         }
-        self.wrote(wrote, was_paused)
     }
 
     /// Wakes those who waited for it.
@@ -267,7 +309,8 @@ impl<T: Transport> Driver<T> {
         if wrote {
             self.due.senders = true;
             self.due.reader |= was_paused;
-            self.due.keeper |= was_paused;
+            // A ping that has left is due a pong.
+            self.due.keeper |= was_paused || self.keeper_saw_output;
             self.keeper_relieves_at = None;
         }
         wrote
@@ -279,10 +322,8 @@ impl<T: Transport> Driver<T> {
             match order {
                 StreamOrder::ShutdownWrite => {
                     self.shutdown_due = true;
-                    if let (false, Some(transport)) = (self.flush_due, &mut self.transport) {
-                        let cx = &mut Context::from_waker(&self.stream_waker);
-                        self.shutdown_due = transport.poll_shutdown(cx).is_pending();
-                    }
+                    self.begin_poll();
+                    self.shut_down();
                 }
                 StreamOrder::Drop => self.transport = None,
             }
@@ -290,12 +331,13 @@ impl<T: Transport> Driver<T> {
     }
 
     fn read_in(&mut self) -> Poll<()> {
-        let Some(transport) = &mut self.transport else { return Poll::Pending };
-        if self.read_ended {
+        if self.read_ended || self.transport.is_none() {
             return Poll::Pending;
         }
         borrow_scratch(&mut self.buf);
         self.wakers.set_unattended(false);
+        self.begin_poll();
+        let Some(transport) = &mut self.transport else { return Poll::Pending };
         match transport.poll_read(&mut Context::from_waker(&self.stream_waker), self.buf.spare_mut()) {
             Poll::Pending => {
                 self.park();
@@ -439,26 +481,29 @@ impl<T: Transport> Driver<T> {
         let more_to_answer = !self.buf.unread().is_empty() && !self.reader_away;
         if !more_to_answer || self.connection.buffered_len() >= BATCH_LEN_MAX {
             self.write_out(now);
-        } else if !self.leaves_later {
+        } else if self.left_since.is_none() {
             // Unless the task goes on receiving, the keeper has its turn next.
-            self.leaves_later = true;
+            self.left_since = Some(now);
             self.due.keeper = true;
         }
     }
 
-    /// What every turn ends with; whom it concerns.
-    fn settle(&mut self) -> Due {
+    /// What every turn ends with; who is to be woken once the lock has been given back.
+    fn end_turn(&mut self) -> Option<Woken> {
         self.obey();
-        let mut due = std::mem::take(&mut self.due);
         let state = self.connection.state();
         if state != self.told {
             self.told = state;
-            due = Due { reader: true, senders: true, keeper: true };
+            self.due = Due { reader: true, senders: true, keeper: true };
         }
-        due.keeper |=
-            self.connection.poll_timeout().is_some_and(|deadline| self.keeper_at.is_none_or(|at| at > deadline));
-        due.keeper |= self.connection.is_paused() && self.keeper_relieves_at.is_none();
-        due
+        // What brings a deadline nearer: output that waits, and a message that is not complete; the rest tells the keeper by itself.
+        if self.has_output() && self.left_since.is_none() || !self.buf.is_empty() {
+            self.due.keeper |=
+                self.connection.poll_timeout().is_some_and(|deadline| self.keeper_at.is_none_or(|at| at > deadline));
+        }
+        self.due.keeper |= self.connection.is_paused() && self.keeper_relieves_at.is_none();
+        let due = std::mem::take(&mut self.due);
+        if std::mem::take(&mut self.stream_polled) { self.wakers.end_turn(due) } else { self.wakers.take(due, false) }
     }
 
     /// Gives the thread's buffer back to it.
@@ -522,14 +567,17 @@ impl<T: Transport> Driver<T> {
 }
 
 thread_local! {
-    /// The buffer that the connections of a thread read into in turn.
-    static SCRATCH: Cell<Option<RecvBuf>> = const { Cell::new(None) };
+    /// The buffer that the connections of a thread read into in turn; an empty one while it is lent.
+    static SCRATCH: Cell<RecvBuf> = Cell::new(RecvBuf::default());
 }
 
 /// Makes room to read into: in the thread's buffer, unless much is left in the connection's own.
 fn borrow_scratch(buf: &mut RecvBuf) {
-    if buf.capacity() == 0 || buf.len() < OWN_LEN_MIN && buf.capacity() < READ_SIZE {
-        let mut scratch = SCRATCH.take().unwrap_or_default();
+    if buf.capacity() == 0 {
+        swap_scratch(buf);
+    } else if buf.len() < OWN_LEN_MIN && buf.capacity() < READ_SIZE {
+        let mut scratch = RecvBuf::default();
+        swap_scratch(&mut scratch);
         scratch.take_over(buf);
         *buf = scratch;
     }
@@ -541,12 +589,22 @@ fn return_scratch(buf: &mut RecvBuf) {
         return;
     }
     if buf.is_empty() {
-        SCRATCH.set(Some(std::mem::take(buf)));
+        swap_scratch(buf);
+        if buf.capacity() > 0 {
+            // It was not lent by this thread, which has one.
+            *buf = RecvBuf::default();
+        }
     } else if buf.len() < OWN_LEN_MIN && buf.capacity() >= READ_SIZE {
         let mut own = RecvBuf::default();
         own.take_over(buf);
-        SCRATCH.set(Some(std::mem::replace(buf, own)));
+        std::mem::swap(buf, &mut own);
+        return_scratch(&mut own);
     }
+}
+
+/// Nothing happens in a thread that is ending.
+fn swap_scratch(buf: &mut RecvBuf) {
+    let _ = SCRATCH.try_with(|scratch| scratch.swap(Cell::from_mut(buf)));
 }
 
 /// What is left of a message is moved out of the thread's buffer up to this size; a connection with more keeps a buffer of its own.

@@ -33,7 +33,10 @@ impl<T: Transport, R: Runtime> Handle<T, R> {
 
     /// Takes a turn. The time is asked for in it, so that it never runs backwards for the connection.
     pub(crate) fn turn<O>(&self, act: impl FnOnce(&mut Driver<T>, Instant) -> O) -> O {
-        self.shared.turn(|driver| act(driver, R::now()))
+        self.shared.turn(|driver| {
+            let now = driver.now_or(R::now);
+            act(driver, now)
+        })
     }
 
     pub(crate) async fn recv(&self) -> Result<Option<Message>, Error> {

@@ -102,7 +102,8 @@ impl<T: Transport> Driver<T> {
             self.connection.release();
         }
         let relief = self.relieve(now);
-        self.wakers.set_keeper(cx, self.keeper_looks_at.is_none() || self.has_output());
+        self.keeper_saw_output = self.has_output();
+        self.wakers.set_keeper(cx, self.keeper_looks_at.is_none() || self.keeper_saw_output);
         self.keeper_at = [self.connection.poll_timeout(), self.keeper_looks_at, relief].into_iter().flatten().min();
         self.keeper_at.map_or(Next::WhenWoken, Next::At)
     }

@@ -45,24 +45,26 @@ pub(crate) struct Woken {
 }
 
 impl Wakers {
-    /// The lock has been taken.
+    /// The lock has been taken, and the stream is about to be polled.
+    ///
+    /// Nothing is ordered by this: a wake that is due to a poll in this turn comes after that poll, which comes after this; and one that is
+    /// due to an earlier poll may be heard on either side of it.
     pub(crate) fn begin_turn(&self) {
-        if self.turn.swap(TAKEN, Ordering::SeqCst) != FREE {
-            // The last turn ended in a panic; what it missed is made up for.
-            self.turn.store(STREAM_WOKE, Ordering::SeqCst);
-        }
+        self.turn.store(TAKEN, Ordering::Relaxed);
     }
 
-    /// Who is to be woken once the lock has been given back.
-    pub(crate) fn end_turn(&self, due: Due) -> Woken {
-        let stream_woke = self.turn.swap(FREE, Ordering::SeqCst) == STREAM_WOKE;
+    /// The last turn ended in a panic: what it missed is heard at the end of this one.
+    pub(crate) fn make_up_for_a_panic(&self) {
+        self.turn.store(STREAM_WOKE, Ordering::Relaxed);
+    }
+
+    /// Who is to be woken once the lock has been given back, after a turn in which the stream was polled.
+    pub(crate) fn end_turn(&self, due: Due) -> Option<Woken> {
+        let stream_woke = self.turn.swap(FREE, Ordering::AcqRel) == STREAM_WOKE;
         if stream_woke {
-            self.take(Due { reader: true, senders: true, ..due }, true)
-        } else if due.reader || due.senders || due.keeper {
-            self.take(due, false)
-        } else {
-            Woken::default()
+            return self.take(Due { reader: true, senders: true, ..due }, true);
         }
+        self.take(due, false)
     }
 
     pub(crate) fn set_reader(&self, cx: &Context<'_>) {
@@ -83,16 +85,21 @@ impl Wakers {
     }
 
     pub(crate) fn is_unattended(&self) -> bool {
-        self.unattended.load(Ordering::SeqCst)
+        self.unattended.load(Ordering::Acquire)
     }
 
+    /// Under the lock. That it is attended to is said before the stream is polled, so a wake due to that poll comes later.
     pub(crate) fn set_unattended(&self, unattended: bool) {
-        self.unattended.store(unattended, Ordering::SeqCst);
+        self.unattended.store(unattended, Ordering::Release);
     }
 
-    fn take(&self, due: Due, stream_woke: bool) -> Woken {
+    /// Takes the wakers of those who are due.
+    pub(crate) fn take(&self, due: Due, stream_woke: bool) -> Option<Woken> {
+        if !(due.reader || due.senders || due.keeper || stream_woke) {
+            return None;
+        }
         let mut waiting = self.lock();
-        Woken {
+        Some(Woken {
             reader: if due.reader { waiting.reader.take() } else { None },
             senders: if due.senders { std::mem::take(&mut waiting.senders) } else { Vec::new() },
             keeper: if due.keeper || stream_woke && waiting.keeper_waits_for_stream {
@@ -100,7 +107,7 @@ impl Wakers {
             } else {
                 None
             },
-        }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -110,7 +117,13 @@ impl Wakers {
 
 impl Woken {
     pub(crate) fn wake(self) {
-        self.reader.into_iter().chain(self.senders).chain(self.keeper).for_each(Waker::wake);
+        if let Some(reader) = self.reader {
+            reader.wake();
+        }
+        self.senders.into_iter().for_each(Waker::wake);
+        if let Some(keeper) = self.keeper {
+            keeper.wake();
+        }
     }
 }
 
@@ -121,9 +134,11 @@ impl Wake for Wakers {
 
     /// The stream can be read or written again.
     fn wake_by_ref(self: &Arc<Self>) {
-        self.set_unattended(true);
-        if self.turn.compare_exchange(TAKEN, STREAM_WOKE, Ordering::SeqCst, Ordering::SeqCst) == Err(FREE) {
-            self.take(Due { reader: true, senders: true, keeper: false }, true).wake();
+        self.unattended.store(true, Ordering::Release);
+        if self.turn.compare_exchange(TAKEN, STREAM_WOKE, Ordering::AcqRel, Ordering::Acquire) == Err(FREE)
+            && let Some(woken) = self.take(Due { reader: true, senders: true, keeper: false }, true)
+        {
+            woken.wake();
         }
     }
 }
