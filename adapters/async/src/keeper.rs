@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Waits for the stream ── it wakes, or a message was handed out ──▶ Watches, for ATTENTION
-//!    ▲   ▲   nothing unattended by then                                │  │ ▲
+//!    ▲   ▲   no reader came by, and nothing is unattended              │  │ ▲
 //!    │   └─────────────────────────────────────────────────────────────┘  │ └─ a reader came by, and may again
 //!    └── the reader is away: attends to it, now and whenever it wakes ◀───┘    until one comes by
 //! ```
@@ -92,13 +92,13 @@ impl<T: Transport> Driver<T> {
         if self.connection.closed().is_some() {
             return Next::Over;
         }
-        if self.wakers.is_unattended() && !self.attends() {
-            if self.keeper_looks_at.is_none() {
-                self.keeper_looks_at = Some(now + ATTENTION);
-                self.reader_seen = false;
-            }
-        } else {
+        if self.attends() {
             self.keeper_looks_at = None;
+        } else if self.keeper_looks_at.is_none() && (self.reader_seen || self.wakers.is_unattended()) {
+            self.keeper_looks_at = Some(now + ATTENTION);
+            self.reader_seen = false;
+        }
+        if self.keeper_looks_at.is_none() {
             self.connection.release();
         }
         let relief = self.relieve(now);
