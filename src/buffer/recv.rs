@@ -241,6 +241,17 @@ impl RecvBuf {
         &mut self.storage[lent]
     }
 
+    /// Takes the first `header_len` unread bytes, and lends the `len` behind them, while no message is under way.
+    #[inline]
+    pub(crate) fn lend_payload(&mut self, header_len: usize, len: usize) -> &mut [u8] {
+        let start = self.end.min(self.read.saturating_add(header_len));
+        let end = self.end.min(start.saturating_add(len));
+        (self.start, self.joined, self.read) = (end, end, end);
+        self.lent = start..end;
+        self.lent_kind = None;
+        &mut self.storage[start..end]
+    }
+
     /// Takes the first `len` unread bytes into the message under way, and returns them where they lie now, still masked.
     #[inline]
     pub(crate) fn join(&mut self, len: usize) -> &mut [u8] {
