@@ -51,6 +51,8 @@ pub struct RecvBuf {
     /// How large the allocation under `storage` was made, of which `storage` may only be the rest.
     allocated: usize,
     read_size: usize,
+    /// How much of the frame under way is still to be received; 0 when that is not known.
+    awaited: usize,
     /// How often in a row the buffer ran empty with most of its room unused.
     roomy_rounds: u8,
 }
@@ -73,6 +75,7 @@ impl RecvBuf {
             lent_kind: None,
             allocated: 0,
             read_size: read_size.clamp(64, 16 * 1024 * 1024),
+            awaited: 0,
             roomy_rounds: 0,
         }
     }
@@ -87,14 +90,23 @@ impl RecvBuf {
         if self.storage.len() - self.end < self.read_size / ROOM_MIN_DIVISOR {
             self.make_room(self.read_size);
         }
-        let end = self.storage.len().min(self.end + self.read_size);
+        let end = self.storage.len().min(self.end + self.read_len_max());
         &mut self.storage[self.end..end]
+    }
+
+    /// What a read is offered: in the middle of a long frame no more than the rest of it, so that the next frame begins at the front again
+    /// and is never moved.
+    #[inline]
+    fn read_len_max(&self) -> usize {
+        if self.awaited < self.read_size / ROOM_MIN_DIVISOR { self.read_size } else { self.read_size.min(self.awaited) }
     }
 
     /// Takes the first `len` bytes of [`spare_mut`](Self::spare_mut) as received; more than it held count as all it held.
     #[inline]
     pub fn advance_received(&mut self, len: usize) {
-        self.end += len.min(self.read_size).min(self.storage.len() - self.end);
+        let len = len.min(self.read_len_max()).min(self.storage.len() - self.end);
+        self.end += len;
+        self.awaited = self.awaited.saturating_sub(len);
     }
 
     /// Appends bytes that somebody else has read: the first frames behind an HTTP head, or a test's.
@@ -270,6 +282,12 @@ impl RecvBuf {
         &mut self.storage[piece]
     }
 
+    /// Takes note of how much of the frame under way is still to be received; 0 between frames.
+    #[inline]
+    pub(crate) fn set_awaited(&mut self, len: u64) {
+        self.awaited = usize::try_from(len).unwrap_or(usize::MAX);
+    }
+
     /// How many bytes the message under way has so far.
     pub(crate) fn joined_len(&self) -> usize {
         self.joined - self.start
@@ -399,8 +417,9 @@ impl std::fmt::Debug for RecvBuf {
 }
 
 /// How many bytes a read is offered unless said otherwise: what a first-level cache holds, so that a payload is unmasked
-/// while it is hot, and enough small frames for one call to the kernel.
-pub const READ_SIZE: usize = 16 * 1024;
+/// while it is hot, and enough small frames for one call to the kernel. 16 KiB, and some for the headers: a payload of that length comes in
+/// one read.
+pub const READ_SIZE: usize = 16 * 1024 + 64;
 
 /// Less room than this part of the read size is not worth a call to the kernel.
 const ROOM_MIN_DIVISOR: usize = 4;
@@ -454,6 +473,23 @@ mod tests {
             received += n;
             assert!(buf.capacity() <= 2 * received + READ_SIZE, "{received} received, {} held", buf.capacity());
         }
+    }
+
+    /// So that the next frame begins at the front, and no part of it is ever moved.
+    #[test]
+    fn in_the_middle_of_a_long_frame_a_read_is_offered_no_more_than_its_rest() {
+        let mut buf = RecvBuf::with_read_size(1024);
+        for (awaited, offered) in [(0, 1024), (255, 1024), (256, 256), (1023, 1023), (1024, 1024), (u64::MAX, 1024)] {
+            buf.set_awaited(awaited);
+            assert_eq!(buf.spare_mut().len(), offered, "{awaited} awaited");
+        }
+        buf.set_awaited(1000);
+        buf.spare_mut();
+        buf.advance_received(700);
+        assert_eq!(buf.spare_mut().len(), 300);
+        buf.advance_received(5000);
+        assert_eq!(buf.unread().len(), 1000);
+        assert_eq!(buf.spare_mut().len(), 1024);
     }
 
     #[test]

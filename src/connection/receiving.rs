@@ -168,6 +168,7 @@ impl Connection {
         let step = self.step(now, input, delivery);
         self.receiving.unread_len = input.unread().len();
         self.receiving.joined_len = input.joined_len();
+        input.set_awaited(self.receiving.frame_remaining);
         if let Ok(Step::Message(kind)) = step {
             input.mark_lent_message(kind);
         }

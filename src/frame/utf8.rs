@@ -4,7 +4,7 @@
 #[inline]
 pub fn from_utf8(bytes: &[u8]) -> Option<&str> {
     // Below this the standard library's plain loop is ahead of the vector code's set-up.
-    const VECTOR_LEN_MIN: usize = 128;
+    const VECTOR_LEN_MIN: usize = 64;
     if bytes.len() < VECTOR_LEN_MIN { std::str::from_utf8(bytes).ok() } else { simdutf8::basic::from_utf8(bytes).ok() }
 }
 
