@@ -5,6 +5,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf as _, Bytes};
 
+use crate::frame::{HEADER_LEN_MAX, Header};
+
 /// What waits to be written, in order.
 ///
 /// Small frames are copied one behind the other, so that many leave in one write. A shared payload is queued as it is,
@@ -39,17 +41,29 @@ impl SendBuf {
     }
 
     /// Appends a header and a payload, and returns the latter to be masked in place.
-    #[inline]
-    pub(crate) fn push(&mut self, header: &[u8], payload: &[u8]) -> &mut [u8] {
-        let len = header.len() + payload.len();
-        if self.packed.capacity() - self.packed.len() < len {
-            self.make_room(len);
+    #[inline(always)] // so that the header need not be laid out in memory
+    pub(crate) fn push(&mut self, header: &Header, payload: &[u8]) -> &mut [u8] {
+        if self.packed.capacity() - self.packed.len() < HEADER_LEN_MAX + payload.len() {
+            self.make_room(HEADER_LEN_MAX + payload.len());
         }
-        self.packed.extend_from_slice(header);
-        let at = self.packed.len();
+        let start = self.packed.len();
+        let mut bytes = [0; HEADER_LEN_MAX];
+        let at = start + header.encode(&mut bytes);
+        // All of the array, whose length is known, is copied faster than the part of it that is to stay.
+        self.packed.extend_from_slice(&bytes);
+        self.packed.truncate(at);
         self.packed.extend_from_slice(payload);
-        self.len += len;
+        self.len += self.packed.len() - start;
         &mut self.packed[at..]
+    }
+
+    /// Appends bytes that are no frame.
+    pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
+        if self.packed.capacity() - self.packed.len() < bytes.len() {
+            self.make_room(bytes.len());
+        }
+        self.packed.extend_from_slice(bytes);
+        self.len += bytes.len();
     }
 
     /// Appends a payload without copying it.
@@ -162,6 +176,7 @@ const ROOMY_ROUNDS_MAX: u8 = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::{Opcode, Rsv};
     use proptest::prelude::*;
 
     fn waiting(buf: &SendBuf) -> Vec<u8> {
@@ -174,10 +189,10 @@ mod tests {
     fn packed_bytes_are_one_stretch_and_shared_ones_keep_their_address() {
         let mut buf = SendBuf::default();
         let large = Bytes::from(vec![9; 1000]);
-        buf.push(b"a", b"b");
-        buf.push(b"c", b"");
+        buf.push_raw(b"ab");
+        buf.push_raw(b"c");
         buf.push_shared(large.clone());
-        buf.push(b"d", b"e");
+        buf.push_raw(b"de");
         assert_eq!(buf.front(), b"abc");
         buf.advance(2);
         assert_eq!(buf.front(), b"c");
@@ -194,11 +209,11 @@ mod tests {
     #[test]
     fn a_spike_is_given_back() {
         let mut buf = SendBuf::default();
-        buf.push(&[], &[0; 1_000_000]);
+        buf.push_raw(&[0; 1_000_000]);
         buf.advance(1_000_000);
         assert!(buf.packed.capacity() >= 1_000_000);
         for _ in 0..20 {
-            buf.push(b"x", b"y");
+            buf.push_raw(b"xy");
             buf.advance(2);
         }
         assert!(buf.packed.capacity() <= RETAINED_MAX);
@@ -209,7 +224,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_mix_of_pushes_and_writes_keeps_the_order(
-            ops in proptest::collection::vec((0..3_u8, 0..50_usize), 0..60),
+            ops in proptest::collection::vec((0..4_u8, 0..50_usize), 0..60),
         ) {
             let mut buf = SendBuf::default();
             let mut model = Vec::new();
@@ -217,7 +232,17 @@ mod tests {
             for (kind, n) in ops {
                 let bytes: Vec<u8> = (0..n).map(|_| { next = next.wrapping_add(1); next }).collect();
                 match kind {
-                    0 => { buf.push(&bytes[..n / 2], &bytes[n / 2..]); model.extend(bytes); }
+                    0 => {
+                        let masking_key = if n % 2 == 0 { Some([1, 2, 3, 4]) } else { None };
+                        let opcode = Opcode::Binary;
+                        let header = Header { fin: true, rsv: Rsv::NONE, opcode, masking_key, payload_len: n as u64 };
+                        let mut head = [0; HEADER_LEN_MAX];
+                        let head_len = header.encode(&mut head);
+                        prop_assert_eq!(&*buf.push(&header, &bytes), &bytes);
+                        model.extend_from_slice(&head[..head_len]);
+                        model.extend(bytes);
+                    }
+                    3 => { buf.push_raw(&bytes); model.extend(bytes); }
                     1 => { buf.push_shared(bytes.clone().into()); model.extend(bytes); }
                     _ => { buf.advance(n); model.drain(..n.min(model.len())); }
                 }

@@ -7,9 +7,7 @@ use bytestring::ByteString;
 
 use super::receiving::Stream;
 use super::{Connection, ReadyState, Role, SendError, State};
-use crate::frame::{
-    CONTROL_PAYLOAD_LEN_MAX, ClosePayload, HEADER_LEN_MAX, Header, Opcode, Rsv, Utf8Validator, apply_mask,
-};
+use crate::frame::{CONTROL_PAYLOAD_LEN_MAX, ClosePayload, Header, Opcode, Rsv, Utf8Validator, apply_mask};
 use crate::message::{Message, MessageKind};
 
 /// Whether a fragment is its message's last.
@@ -269,7 +267,7 @@ impl Connection {
     /// Queues bytes that are no frame: the handshake's.
     pub(super) fn queue_raw(&mut self, now: Instant, bytes: &[u8]) {
         self.timers.output_queued(now, self.send_buf.is_empty());
-        self.send_buf.push(&[], bytes);
+        self.send_buf.push_raw(bytes);
     }
 
     /// Queues what the application ordered, for which there is room.
@@ -321,25 +319,27 @@ impl Connection {
             Role::Server => None,
         };
         let header = Header { fin, rsv: Rsv::NONE, opcode, masking_key, payload_len: payload.len() as u64 };
-        let mut bytes = [0; HEADER_LEN_MAX];
-        let len = header.encode(&mut bytes);
         self.timers.output_queued(now, self.send_buf.is_empty());
-        let payload = self.send_buf.push(&bytes[..len], payload);
+        let payload = self.send_buf.push(&header, payload);
         if let Some(key) = masking_key {
             apply_mask(payload, key, 0);
         }
     }
 
+    #[inline]
     fn queue_shared_frame(&mut self, now: Instant, opcode: Opcode, payload: &Bytes) {
         if self.role == Role::Client || payload.len() < SHARED_PAYLOAD_LEN_MIN {
-            return self.queue_order(now, true, opcode, payload);
+            self.queue_order(now, true, opcode, payload);
+        } else {
+            self.queue_uncopied(now, opcode, payload);
         }
+    }
+
+    fn queue_uncopied(&mut self, now: Instant, opcode: Opcode, payload: &Bytes) {
         let before = self.send_buf.len();
         let header = Header { fin: true, rsv: Rsv::NONE, opcode, masking_key: None, payload_len: payload.len() as u64 };
-        let mut bytes = [0; HEADER_LEN_MAX];
-        let len = header.encode(&mut bytes);
         self.timers.output_queued(now, self.send_buf.is_empty());
-        self.send_buf.push(&bytes[..len], &[]);
+        self.send_buf.push(&header, &[]);
         self.send_buf.push_shared(payload.clone());
         self.ordered(now, before);
     }
