@@ -193,6 +193,31 @@ impl<T: Transport> Driver<T> {
         }
     }
 
+    /// Lets `answer` see to each message as it comes; ready at the end. What it orders leaves when everything that was read is answered.
+    pub(crate) fn poll_answered(
+        &mut self,
+        now: Instant,
+        cx: &Context<'_>,
+        answer: &mut dyn FnMut(MessageRef<'_>, &mut Connection, Instant),
+    ) -> Poll<()> {
+        self.reader_comes();
+        let mut rounds = 0;
+        loop {
+            let event = if self.connection.is_partly_delivered() {
+                self.connection.poll_event_in_pieces(now, &mut self.buf)
+            } else {
+                self.connection.poll_event(now, &mut self.buf)
+            };
+            match event {
+                Some(Event::Text(text)) => answer(MessageRef::Text(text), &mut self.connection, now),
+                Some(Event::Binary(bytes)) => answer(MessageRef::Binary(bytes), &mut self.connection, now),
+                Some(_) => {}
+                None if self.connection.closed().is_some() => return Poll::Ready(()),
+                None => ready!(self.poll_stream_for_reader(now, cx, &mut rounds)),
+            }
+        }
+    }
+
     /// [`poll_stream`](Self::poll_stream) for whoever waits for an event.
     pub(crate) fn poll_stream_for_reader(&mut self, now: Instant, cx: &Context<'_>, rounds: &mut u32) -> Poll<()> {
         *rounds += 1;
@@ -245,7 +270,9 @@ impl<T: Transport> Driver<T> {
         if self.write_out(now) {
             return Poll::Ready(());
         }
-        self.obey();
+        if self.connection.state() >= ReadyState::Closing {
+            self.obey();
+        }
         if self.connection.wants_read() { self.read_in() } else { Poll::Pending }
     }
 
@@ -490,20 +517,33 @@ impl<T: Transport> Driver<T> {
 
     /// What every turn ends with; who is to be woken once the lock has been given back.
     fn end_turn(&mut self) -> Option<Woken> {
-        self.obey();
         let state = self.connection.state();
         if state != self.told {
             self.told = state;
             self.due = Due { reader: true, senders: true, keeper: true };
         }
-        // What brings a deadline nearer: output that waits, and a message that is not complete; the rest tells the keeper by itself.
-        if self.has_output() && self.left_since.is_none() || !self.buf.is_empty() {
+        if state >= ReadyState::Closing {
+            self.obey();
+        }
+        // What brings a deadline nearer: output that waits, and a message that is not complete. Of the rest the keeper hears anyway.
+        let waits = if self.stream_polled {
+            self.has_output() || !self.buf.is_empty()
+        } else {
+            self.connection.buffered_len() > 0
+        };
+        if waits && self.left_since.is_none() {
             self.due.keeper |=
                 self.connection.poll_timeout().is_some_and(|deadline| self.keeper_at.is_none_or(|at| at > deadline));
         }
         self.due.keeper |= self.connection.is_paused() && self.keeper_relieves_at.is_none();
         let due = std::mem::take(&mut self.due);
-        if std::mem::take(&mut self.stream_polled) { self.wakers.end_turn(due) } else { self.wakers.take(due, false) }
+        if std::mem::take(&mut self.stream_polled) {
+            self.wakers.end_turn(due)
+        } else if due.reader || due.senders || due.keeper {
+            self.wakers.take(due, false)
+        } else {
+            None
+        }
     }
 
     /// Gives the thread's buffer back to it.

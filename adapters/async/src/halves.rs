@@ -51,6 +51,14 @@ impl<T: Transport, R: Runtime> Handle<T, R> {
         }
     }
 
+    pub(crate) async fn answer_with(
+        &self,
+        mut answer: impl FnMut(MessageRef<'_>, &mut Connection, Instant),
+    ) -> Result<(), Error> {
+        poll_fn(|cx| self.turn(|driver, now| driver.poll_answered(now, cx, &mut answer))).await;
+        self.end()
+    }
+
     fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         Poll::Ready(match ready!(self.poll_received(cx, &mut |_| None::<()>)) {
             Received::Message(message) => Ok(Some(message)),

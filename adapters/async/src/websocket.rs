@@ -85,6 +85,21 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
         MessageReader::begin(&self.handle).await
     }
 
+    /// Answers messages until the connection is closed: `answer` is called with a slice of the receive buffer for each, and with the
+    /// connection, to which it may give one order for each at least. Nothing is allocated, and the answers to all that came in one read leave in one
+    /// write. It must not block, nor use a handle of this connection.
+    ///
+    /// The fastest way for whoever has an answer at once. Dropped before it is ready, it has answered what it has received.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when it ended in any way but cleanly.
+    pub async fn answer_with(
+        &mut self,
+        answer: impl FnMut(MessageRef<'_>, &mut Connection, Instant),
+    ) -> Result<(), Error> {
+        self.handle.answer_with(answer).await
+    }
+
     /// Sends a message: waits until there is room for it, not until the peer has it.
     ///
     /// While the stream takes nothing, because the peer sends and does not read either, what arrives is read and kept for

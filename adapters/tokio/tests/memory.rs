@@ -53,6 +53,28 @@ async fn idle_connections_hold_no_buffers() {
 }
 
 #[tokio::test]
+async fn an_answer_at_once_costs_no_allocation() {
+    let (mut client, mut server) = pair(&Arc::default());
+    let mut allocations = Vec::with_capacity(400);
+    let answering = server.answer_with(|message, connection, now| {
+        allocations.push(TALLY.get().allocations);
+        let MessageRef::Binary(payload) = message else { panic!("it is binary") };
+        connection.send_binary(now, payload).unwrap();
+        allocations.push(TALLY.get().allocations);
+    });
+    tokio::select! {
+        _ = answering => panic!("it goes on"),
+        () = async {
+            for _ in 0..200 {
+                client.send_binary(&[7; 20]).await.unwrap();
+                assert_eq!(client.recv_with(|message| message == MessageRef::Binary(&[7; 20])).await.unwrap(), Some(true));
+            }
+        } => {}
+    }
+    assert_eq!(allocations[300..].iter().min(), allocations[300..].iter().max(), "of both ends");
+}
+
+#[tokio::test]
 async fn a_message_that_is_looked_at_costs_no_allocation_and_an_owned_one_costs_one() {
     let (mut client, mut server) = pair(&Arc::default());
     let look = |message: MessageRef<'_>| matches!(message, MessageRef::Text("hello, hello, hello"));

@@ -63,6 +63,48 @@ async fn cancelled<F: Future>(future: F, times: usize) -> Option<F::Output> {
 }
 
 #[tokio::test]
+async fn every_message_is_answered_in_order_until_a_clean_end() {
+    let (mut client, mut server) = pair(256, Config::default());
+    let serving = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        let answered = server
+            .answer_with(|message, connection, now| {
+                seen.push(connection.buffered_len());
+                match message {
+                    MessageRef::Text(text) => connection.send_text(now, &text.to_uppercase()).unwrap(),
+                    MessageRef::Binary(payload) => connection.send_binary(now, payload).unwrap(),
+                }
+            })
+            .await;
+        (answered, seen)
+    });
+    for round in 0..20_u8 {
+        for i in 0..10 {
+            let payload = vec![i; usize::from(round) * 100];
+            client.feed(Message::from(payload)).await.unwrap();
+            client.feed(Message::from("hey")).await.unwrap();
+        }
+        client.flush().await.unwrap();
+        for i in 0..10 {
+            assert_eq!(client.recv().await.unwrap(), Some(Message::from(vec![i; usize::from(round) * 100])));
+            assert_eq!(client.recv().await.unwrap(), Some(Message::from("HEY")));
+        }
+    }
+    client.close(CloseCode::NORMAL, "").await.unwrap();
+    let (answered, seen) = serving.await.unwrap();
+    answered.unwrap();
+    assert_eq!(seen.len(), 400);
+    assert!(seen.iter().any(|waiting| *waiting > 0), "answers to what came in one read leave together");
+}
+
+#[tokio::test]
+async fn answering_ends_with_the_error_that_the_connection_ends_with() {
+    let (client, mut server) = pair(256, Config::default());
+    client.abort();
+    assert!(matches!(server.answer_with(|_, _, _| {}).await, Err(Error::Closed { .. })));
+}
+
+#[tokio::test]
 async fn messages_of_every_size_come_back() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());

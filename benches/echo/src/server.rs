@@ -6,14 +6,16 @@ use std::io::Read as _;
 
 use futures_util::io::{BufReader, BufWriter};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use sansocket_tokio::{Connection, MessageRef};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 pub(crate) const RAW: &str = "raw-tokio";
-pub(crate) const KINDS: [&str; 10] = [
+pub(crate) const KINDS: [&str; 11] = [
     RAW,
     "sansocket",
+    "sansocket-answer-with",
     "fastwebsockets",
     "tokio-websockets",
     "tokio-websockets-by-hand",
@@ -35,6 +37,7 @@ pub(crate) fn serve(kind: &str) {
         match kind {
             RAW => listen(raw).await,
             "sansocket" => listen(sansocket).await,
+            "sansocket-answer-with" => listen(sansocket_answer_with).await,
             "fastwebsockets" => listen(fastwebsockets).await,
             "tokio-websockets" => listen(tokio_websockets).await,
             "tokio-websockets-by-hand" => listen(tokio_websockets_by_hand).await,
@@ -87,6 +90,18 @@ async fn sansocket(stream: TcpStream) -> Option<()> {
         socket.send(message).await.ok()?;
     }
     Some(())
+}
+
+async fn sansocket_answer_with(stream: TcpStream) -> Option<()> {
+    let mut socket = sansocket_tokio::accept(stream).await.ok()?;
+    let answer = |message: MessageRef<'_>, connection: &mut Connection, now| {
+        // Refused only when the connection is closing.
+        let _ = match message {
+            MessageRef::Text(text) => connection.send_text(now, text),
+            MessageRef::Binary(payload) => connection.send_binary(now, payload),
+        };
+    };
+    socket.answer_with(answer).await.ok()
 }
 
 async fn fastwebsockets(mut stream: TcpStream) -> Option<()> {
