@@ -216,7 +216,7 @@ fn an_idle_connection_holds_no_heap_after_release() {
         cost.live,
     );
     assert_eq!(cost.live, 0);
-    assert!(size_of::<Connection>() <= 512 && size_of::<RecvBuf>() <= 128);
+    assert!(size_of::<Connection>() <= 384 && size_of::<RecvBuf>() <= 128);
 }
 
 /// One buffer that reads for many connections: only those in the middle of something keep any memory.

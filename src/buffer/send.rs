@@ -16,7 +16,9 @@ pub(crate) struct SendBuf {
     packed: Vec<u8>,
     /// How much of `packed` has been written.
     written: usize,
-    shared: VecDeque<Shared>,
+    /// Boxed, because most connections never have any.
+    #[allow(clippy::box_collection)]
+    shared: Option<Box<VecDeque<Shared>>>,
     len: usize,
     /// How often in a row all was written with most of the capacity unused.
     roomy_rounds: u8,
@@ -72,13 +74,13 @@ impl SendBuf {
             return;
         }
         self.len += payload.len();
-        self.shared.push_back(Shared { at: self.packed.len(), payload });
+        self.shared.get_or_insert_default().push_back(Shared { at: self.packed.len(), payload });
     }
 
     /// The first stretch of contiguous bytes; empty only when nothing waits.
     #[inline]
     pub(crate) fn front(&self) -> &[u8] {
-        match self.shared.front() {
+        match self.shared.as_deref().and_then(VecDeque::front) {
             None => &self.packed[self.written..],
             Some(shared) if shared.at == self.written => &shared.payload,
             Some(shared) => &self.packed[self.written..shared.at],
@@ -96,7 +98,7 @@ impl SendBuf {
             _ => {}
         };
         let mut from = self.written;
-        for shared in &self.shared {
+        for shared in self.shared.iter().flat_map(|shared| shared.iter()) {
             fill(&self.packed[from..shared.at]);
             fill(&shared.payload);
             from = shared.at;
@@ -110,7 +112,9 @@ impl SendBuf {
     pub(crate) fn advance(&mut self, n: usize) {
         let mut n = n.min(self.len);
         self.len -= n;
-        while let Some(front) = self.shared.front_mut() {
+        while let Some(shared) = &mut self.shared
+            && let Some(front) = shared.front_mut()
+        {
             let packed = n.min(front.at - self.written);
             self.written += packed;
             n -= packed;
@@ -119,7 +123,7 @@ impl SendBuf {
                 return;
             }
             n -= front.payload.len();
-            self.shared.pop_front();
+            shared.pop_front();
         }
         self.written += n;
         if self.written == self.packed.len() {
@@ -159,7 +163,7 @@ impl SendBuf {
         if self.written >= self.packed.len() / 2 {
             // Moves no more than was written since the last move.
             self.packed.drain(..self.written);
-            for shared in &mut self.shared {
+            for shared in self.shared.iter_mut().flat_map(|shared| shared.iter_mut()) {
                 shared.at -= self.written;
             }
             self.written = 0;

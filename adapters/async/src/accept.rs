@@ -1,7 +1,7 @@
 //! The server's way in.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sansocket::{Acceptance, Config};
 
@@ -51,7 +51,9 @@ impl<R: Runtime> Acceptor<R> {
 
 impl<R> Default for Acceptor<R> {
     fn default() -> Self {
-        Self { config: Arc::default(), runtime: PhantomData }
+        // The same for all, of whom there may be one for each connection.
+        static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(Arc::default);
+        Self { config: Arc::clone(&CONFIG), runtime: PhantomData }
     }
 }
 

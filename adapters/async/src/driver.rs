@@ -101,9 +101,9 @@ pub(crate) enum WhileStalled {
 }
 
 impl<T: Transport> Shared<T> {
-    pub(crate) fn new(connection: Connection, transport: T, buf: RecvBuf) -> Self {
+    pub(crate) fn new(connection: Connection, transport: T, buf: RecvBuf) -> Arc<Self> {
         let wakers = Arc::new(Wakers::default());
-        Self(Mutex::new(Driver {
+        Arc::new(Self(Mutex::new(Driver {
             told: connection.state(),
             connection,
             buf,
@@ -125,7 +125,7 @@ impl<T: Transport> Shared<T> {
             keeper_relieves_at: None,
             keeper_saw_output: false,
             due: Due::default(),
-        }))
+        })))
     }
 
     /// Takes a turn. Those for whom it has changed something are woken behind it.

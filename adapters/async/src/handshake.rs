@@ -60,7 +60,7 @@ pub(crate) async fn receive_request<T: Transport, R: Runtime>(
 /// The handshake deadline ([`Config::handshake_timeout`]) runs on, but nothing happens meanwhile: [`accept`](Self::accept) tells when it has passed.
 /// Put a time limit around what the decision waits for, so that the client is answered in time.
 pub struct Incoming<T: Transport, R: Runtime> {
-    shared: Shared<T>,
+    shared: Arc<Shared<T>>,
     request: OwnedRequestHead,
     runtime: PhantomData<fn() -> R>,
 }

@@ -53,8 +53,7 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
         Self::start(Shared::new(connection, transport, buf))
     }
 
-    pub(crate) fn start(shared: Shared<T>) -> Self {
-        let shared = Arc::new(shared);
+    pub(crate) fn start(shared: Arc<Shared<T>>) -> Self {
         shared.turn(|driver| driver.wakers.set_unattended(true));
         R::spawn(Keeper::<T, R>::new(Arc::clone(&shared)));
         Self { handle: Handle::new(shared), ended: false }
