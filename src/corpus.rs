@@ -7,10 +7,12 @@ use crate::{connection, frame, handshake};
 type Body = fn(&[u8]);
 
 /// The targets of `fuzz/`, by name.
-const TARGETS: [(&str, Body); 7] = [
+const TARGETS: &[(&str, Body)] = &[
     ("header", frame::fuzz::header),
     ("text", frame::fuzz::text),
     ("open", connection::fuzz::open),
+    #[cfg(feature = "deflate")]
+    ("deflate", connection::fuzz::deflate),
     ("request", connection::fuzz::request),
     ("response", connection::fuzz::response),
     ("negotiation", handshake::fuzz::negotiation),

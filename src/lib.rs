@@ -74,6 +74,7 @@
 //! | [`client`] | a client's way to a server: options, proxy, redirects |
 //! | [`proxy`] | the way through an HTTP or SOCKS5 proxy, ahead of the handshake |
 //! | [`buffer`] | [`RecvBuf`] |
+//! | `deflate` | permessage-deflate, RFC 7692 (feature `deflate`) |
 //!
 //! The feature `http` lets [`handshake`] speak the types of the `http` crate.
 
@@ -82,6 +83,8 @@ pub mod client;
 pub mod connection;
 #[cfg(test)]
 mod corpus;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
 mod message;

@@ -19,6 +19,8 @@ use std::ops::Range;
 use bytes::{Buf as _, Bytes, BytesMut};
 use bytestring::ByteString;
 
+#[cfg(feature = "deflate")]
+use super::inflated::Inflated;
 use crate::message::{Message, MessageKind};
 
 /// The bytes that one connection received and that are not used up yet; owned by the caller.
@@ -48,6 +50,12 @@ pub struct RecvBuf {
     lent: Range<usize>,
     /// Of the message that the last event lends; `None` when it lends none, or something else.
     lent_kind: Option<MessageKind>,
+    /// Where a message that arrives compressed is inflated to: it has no place among the bytes that are left.
+    #[cfg(feature = "deflate")]
+    inflated: Option<Box<Inflated>>,
+    /// Whether what the last event lends lies there.
+    #[cfg(feature = "deflate")]
+    lends_inflated: bool,
     /// How large the allocation under `storage` was made, of which `storage` may only be the rest.
     allocated: usize,
     read_size: usize,
@@ -73,6 +81,10 @@ impl RecvBuf {
             end: 0,
             lent: 0..0,
             lent_kind: None,
+            #[cfg(feature = "deflate")]
+            inflated: None,
+            #[cfg(feature = "deflate")]
+            lends_inflated: false,
             allocated: 0,
             read_size: read_size.clamp(64, 16 * 1024 * 1024),
             awaited: 0,
@@ -157,6 +169,12 @@ impl RecvBuf {
     pub fn take_payload(&mut self) -> Bytes {
         let lent = std::mem::take(&mut self.lent);
         self.lent_kind = None;
+        #[cfg(feature = "deflate")]
+        if std::mem::take(&mut self.lends_inflated)
+            && let Some(inflated) = &mut self.inflated
+        {
+            return inflated.take(lent);
+        }
         let small = lent.len() < self.allocated / PIN_FACTOR_MAX;
         // A control frame is lent from behind the message under way, which then has to stay where it is.
         if small || lent.end > self.start {
@@ -190,17 +208,21 @@ impl RecvBuf {
     /// Whether nothing is left: no unread byte, no message under way.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.start == self.joined && self.read == self.end
+        self.joined_len() == 0 && self.read == self.end
     }
 
     /// How many bytes are left: unread, or of the message under way.
     pub fn len(&self) -> usize {
-        self.joined - self.start + self.end - self.read
+        self.joined_len() + self.end - self.read
     }
 
-    /// How large the allocation is, a part of which payloads that were taken may share.
+    /// How large the allocations are, a part of which payloads that were taken may share.
     pub fn capacity(&self) -> usize {
-        self.allocated
+        #[cfg(feature = "deflate")]
+        let inflated = self.inflated.as_ref().map_or(0, |inflated| inflated.allocated());
+        #[cfg(not(feature = "deflate"))]
+        let inflated = 0;
+        self.allocated + inflated
     }
 
     /// Takes over what is left in `other`, which is empty then. What was left here is dropped.
@@ -211,7 +233,11 @@ impl RecvBuf {
         self.forget_lent();
         other.forget_lent();
         (self.start, self.joined, self.read, self.end) = (0, 0, 0, 0);
-        let (message_len, left) = (other.joined_len(), other.len());
+        #[cfg(feature = "deflate")]
+        if self.inflated().len() + other.inflated().len() > 0 {
+            self.inflated = other.inflated.take();
+        }
+        let (message_len, left) = (other.stored_message_len(), other.stored_len());
         if self.storage.len() < left {
             self.make_room(left);
         }
@@ -223,8 +249,13 @@ impl RecvBuf {
     /// Gives the allocation back, or as much of it as nothing is left in. For a connection that goes idle.
     pub fn release(&mut self) {
         self.forget_lent();
-        if self.len() <= self.allocated / 2 {
-            self.reallocate(self.len());
+        if self.stored_len() <= self.allocated / 2 {
+            self.reallocate(self.stored_len());
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(inflated) = &mut self.inflated {
+            inflated.release();
+            self.inflated.take_if(|inflated| inflated.allocated() == 0);
         }
     }
 
@@ -248,8 +279,7 @@ impl RecvBuf {
         let lent = self.read..self.end.min(self.read.saturating_add(len));
         self.read = lent.end;
         self.close_gap_when_no_message();
-        self.lent = lent.clone();
-        self.lent_kind = None;
+        self.lend(lent.clone());
         &mut self.storage[lent]
     }
 
@@ -259,8 +289,7 @@ impl RecvBuf {
         let start = self.end.min(self.read.saturating_add(header_len));
         let end = self.end.min(start.saturating_add(len));
         (self.start, self.joined, self.read) = (end, end, end);
-        self.lent = start..end;
-        self.lent_kind = None;
+        self.lend(start..end);
         &mut self.storage[start..end]
     }
 
@@ -288,19 +317,58 @@ impl RecvBuf {
         self.awaited = usize::try_from(len).unwrap_or(usize::MAX);
     }
 
-    /// How many bytes the message under way has so far.
+    /// How many bytes the message under way has so far, inflated if it is compressed.
+    #[inline]
     pub(crate) fn joined_len(&self) -> usize {
-        self.joined - self.start
+        #[cfg(feature = "deflate")]
+        let inflated_len = self.inflated().len();
+        #[cfg(not(feature = "deflate"))]
+        let inflated_len = 0;
+        self.stored_message_len() + inflated_len
     }
 
     /// Lends the message under way but for its last `keep` bytes, with which it goes on.
     #[inline]
     pub(crate) fn lend_message(&mut self, keep: usize) {
-        let until = self.joined - keep.min(self.joined_len());
-        self.lent = self.start..until;
-        self.lent_kind = None;
+        #[cfg(feature = "deflate")]
+        if let Some(inflated) = &mut self.inflated
+            && inflated.len() > 0
+        {
+            self.lent = inflated.lend(keep);
+            self.lent_kind = None;
+            self.lends_inflated = true;
+            return;
+        }
+        let until = self.joined - keep.min(self.stored_message_len());
+        self.lend(self.start..until);
         self.start = until;
         self.close_gap_when_no_message();
+    }
+
+    /// The first `len` unread bytes, which belong to a compressed message, and room to inflate them to: at most `room_max` bytes behind
+    /// what is inflated already.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn inflate(&mut self, len: usize, room_max: usize) -> (&mut [u8], &mut [u8]) {
+        self.forget_lent();
+        let compressed = self.read..self.end.min(self.read.saturating_add(len));
+        let hint = 4 * compressed.len();
+        let inflated = self.inflated.get_or_insert_default();
+        (&mut self.storage[compressed], inflated.room(hint, room_max))
+    }
+
+    /// So many bytes were taken, and so many came of them.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn advance_inflated(&mut self, consumed: usize, produced: usize) {
+        self.skip(consumed);
+        if let Some(inflated) = &mut self.inflated {
+            inflated.advance(produced);
+        }
+    }
+
+    /// The compressed message under way, as far as it is inflated and not lent yet.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn inflated(&self) -> &[u8] {
+        self.inflated.as_ref().map_or(&[], |inflated| inflated.message())
     }
 
     /// Remembers that what is lent is a whole message, for [`take_message`](Self::take_message).
@@ -312,13 +380,39 @@ impl RecvBuf {
     /// What [`lend_unread`](Self::lend_unread) or [`lend_message`](Self::lend_message) lent.
     #[inline]
     pub(crate) fn lent(&self) -> &[u8] {
+        #[cfg(feature = "deflate")]
+        if self.lends_inflated
+            && let Some(inflated) = &self.inflated
+        {
+            return inflated.slice(self.lent.clone());
+        }
         &self.storage[self.lent.clone()]
     }
 
     #[inline]
     fn forget_lent(&mut self) {
-        self.lent = 0..0;
+        self.lend(0..0);
+    }
+
+    #[inline]
+    fn lend(&mut self, lent: Range<usize>) {
+        self.lent = lent;
         self.lent_kind = None;
+        #[cfg(feature = "deflate")]
+        {
+            self.lends_inflated = false;
+        }
+    }
+
+    /// How many bytes of the message under way lie between the marks.
+    #[inline]
+    fn stored_message_len(&self) -> usize {
+        self.joined - self.start
+    }
+
+    #[inline]
+    fn stored_len(&self) -> usize {
+        self.joined - self.start + self.end - self.read
     }
 
     #[inline]
@@ -333,7 +427,7 @@ impl RecvBuf {
     /// message, would cost more.
     #[inline]
     fn compact_when_cheap(&mut self) {
-        let left = self.len();
+        let left = self.stored_len();
         if left == 0 && self.allocated <= SPIKE_FACTOR * self.read_size {
             (self.start, self.joined, self.read, self.end) = (0, 0, 0, 0);
         } else if (self.end - left) / DEAD_FACTOR_MIN >= left {
@@ -347,7 +441,7 @@ impl RecvBuf {
             let roomy = self.end < self.allocated / SPIKE_FACTOR;
             self.roomy_rounds = if roomy { self.roomy_rounds + 1 } else { 0 };
             if self.roomy_rounds >= ROOMY_ROUNDS_MAX {
-                return self.reallocate(self.len());
+                return self.reallocate(self.stored_len());
             }
         }
         self.close_up();
@@ -356,7 +450,7 @@ impl RecvBuf {
     /// Provides for at least `room` spare bytes.
     #[cold]
     fn make_room(&mut self, room: usize) {
-        let left = self.len();
+        let left = self.stored_len();
         let needed = left + room;
         if needed <= self.storage.len() && left <= self.storage.len() / 2 {
             // Each move frees at least as much as it moves, so all moves together cost no more than the reads.
@@ -380,7 +474,7 @@ impl RecvBuf {
 
     /// Moves the message to the front, and what is unread up to it.
     fn close_up(&mut self) {
-        let message_len = self.joined_len();
+        let message_len = self.stored_message_len();
         self.storage.copy_within(self.start..self.joined, 0);
         self.storage.copy_within(self.read..self.end, message_len);
         self.rebase();
@@ -388,14 +482,14 @@ impl RecvBuf {
 
     /// Copies the message, and right behind it what is unread.
     fn copy_left_to(&self, storage: &mut [u8]) {
-        let (message, rest) = storage.split_at_mut(self.joined_len());
+        let (message, rest) = storage.split_at_mut(self.stored_message_len());
         message.copy_from_slice(&self.storage[self.start..self.joined]);
         rest[..self.end - self.read].copy_from_slice(self.unread());
     }
 
     /// Moves the marks after what is left has been moved to the front.
     fn rebase(&mut self) {
-        let (message_len, left) = (self.joined_len(), self.len());
+        let (message_len, left) = (self.stored_message_len(), self.stored_len());
         (self.start, self.joined, self.read, self.end) = (0, message_len, message_len, left);
     }
 }
@@ -424,13 +518,13 @@ pub const READ_SIZE: usize = 16 * 1024 + 64;
 /// Less room than this part of the read size is not worth a call to the kernel.
 const ROOM_MIN_DIVISOR: usize = 4;
 /// How much larger than a taken payload the memory may be that it keeps alive.
-const PIN_FACTOR_MAX: usize = 4;
+pub(super) const PIN_FACTOR_MAX: usize = 4;
 /// What is left may be moved when so many times as much is dead.
 const DEAD_FACTOR_MIN: usize = 16;
 /// A buffer this much larger than a read, or than what is used of it, is due to shrink.
-const SPIKE_FACTOR: usize = 4;
+pub(super) const SPIKE_FACTOR: usize = 4;
 /// How many rounds of little use pass before it does, so that a sender of large messages does not pay for it each time.
-const ROOMY_ROUNDS_MAX: u8 = 16;
+pub(super) const ROOMY_ROUNDS_MAX: u8 = 16;
 
 #[cfg(test)]
 mod tests {

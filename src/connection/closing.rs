@@ -234,6 +234,8 @@ impl Connection {
         self.state = State::Closed { report: Box::new(closed), reported: false, dropped: false };
         self.send_buf.clear();
         self.keystream.release();
+        #[cfg(feature = "deflate")]
+        self.retire_deflate();
         self.timers.output_lost();
     }
 

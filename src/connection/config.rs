@@ -70,6 +70,12 @@ pub struct Config {
     /// 128: nobody who reads the answers comes near; who does not read them costs at most 128 × 131 bytes.
     pub unsent_pongs_max: u32,
 
+    /// Whether and how to compress: permessage-deflate is offered by a client, and agreed to by a server. RFC 7692.
+    ///
+    /// Not at all: it costs time and memory, and has a side channel ([`deflate`](crate::deflate)).
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<crate::deflate::DeflateConfig>,
+
     /// Which web pages a server lets connect. RFC 6455 section 10.2.
     ///
     /// The same origin, or none, which is how anything but a browser connects: a page elsewhere cannot use its visitor's cookies.
@@ -124,6 +130,8 @@ impl Default for Config {
             refusal_body_len_max: 4 * 1024,
             high_water_mark: 64 * 1024,
             unsent_pongs_max: 128,
+            #[cfg(feature = "deflate")]
+            deflate: None,
             origin: OriginPolicy::default(),
             handshake_timeout: Some(Duration::from_secs(10)),
             ping_interval: Some(Duration::from_secs(25)),

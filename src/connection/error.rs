@@ -46,14 +46,25 @@ pub enum ProtocolError {
     /// A message above [`Config::message_len_max`](super::Config::message_len_max).
     #[error("message of at least {len} bytes, at most {max} allowed")]
     MessageTooLong {
-        /// What its headers announced so far.
+        /// What its headers announced so far, or what it inflated to so far.
         len: u64,
-        /// The limit.
+        /// The limit; for the compressed form of a message it is an eighth and 1 KiB above that of the message.
         max: u64,
     },
     /// A message in more frames than [`Config::fragments_max`](super::Config::fragments_max).
     #[error("message of more than {max} fragments")]
     TooManyFragments {
+        /// The limit.
+        max: u32,
+    },
+    /// Compressed data that is not DEFLATE, or a message that ends inside a block. RFC 7692 section 7.2.2.
+    #[cfg(feature = "deflate")]
+    #[error("compressed message is not valid deflate data")]
+    DeflateCorrupt,
+    /// A message above [`DeflateConfig::inflation_ratio_max`](crate::deflate::DeflateConfig::inflation_ratio_max).
+    #[cfg(feature = "deflate")]
+    #[error("message inflates to more than {max} times its compressed length")]
+    InflationRatio {
         /// The limit.
         max: u32,
     },
@@ -67,6 +78,10 @@ impl ProtocolError {
             Self::KindNotAccepted(_) => CloseCode::UNSUPPORTED_DATA,
             Self::FrameTooLong { .. } | Self::MessageTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyFragments { .. } => CloseCode::POLICY_VIOLATION,
+            #[cfg(feature = "deflate")]
+            Self::DeflateCorrupt => CloseCode::INVALID_PAYLOAD,
+            #[cfg(feature = "deflate")]
+            Self::InflationRatio { .. } => CloseCode::POLICY_VIOLATION,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }

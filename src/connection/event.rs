@@ -38,6 +38,10 @@ pub enum Event<'b> {
         /// Whether the message ends here.
         last: bool,
     },
+    /// A compressed message is being inflated, as far as one poll does that
+    /// ([`DeflateConfig::inflated_per_poll_max`](crate::deflate::DeflateConfig::inflated_per_poll_max)): poll again, after others had their turn.
+    #[cfg(feature = "deflate")]
+    Inflating,
     /// A ping, already answered.
     Ping(&'b [u8]),
     /// A pong.

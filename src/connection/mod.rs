@@ -40,6 +40,8 @@
 mod closing;
 mod config;
 mod deadlines;
+#[cfg(feature = "deflate")]
+mod deflating;
 mod error;
 mod event;
 #[cfg(any(test, fuzzing))]
@@ -81,6 +83,9 @@ pub struct Connection {
     sending: Sending,
     timers: Timers,
     subprotocol: Option<Box<str>>,
+    /// What permessage-deflate remembers, if it was agreed on.
+    #[cfg(feature = "deflate")]
+    deflate: Option<Box<deflating::Deflating>>,
 }
 
 /// Which rules an endpoint follows: a client masks what it sends, a server ends the transport first. RFC 6455 section 5.1.
@@ -170,6 +175,8 @@ impl Connection {
             sending: Sending::default(),
             timers: Timers::default(),
             subprotocol: None,
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 
@@ -288,6 +295,8 @@ impl Connection {
     pub fn release(&mut self) {
         self.send_buf.release();
         self.keystream.release();
+        #[cfg(feature = "deflate")]
+        self.release_deflate();
     }
 }
 

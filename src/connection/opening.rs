@@ -32,7 +32,12 @@ enum Phase {
     /// A server waits for the request.
     Request,
     /// A server's application decides.
-    Deciding { accept: AcceptKey, offered: Vec<String> },
+    Deciding {
+        accept: AcceptKey,
+        offered: Vec<String>,
+        #[cfg(feature = "deflate")]
+        deflate: Option<crate::deflate::DeflateAnswer>,
+    },
     /// A client waits for the answer.
     Response { expected: AcceptKey, offered: Vec<String>, interim_len: usize },
     /// A client collects the body of a refusal, behind its head of so many bytes, until the deadline at most.
@@ -51,7 +56,7 @@ impl Connection {
         let State::Opening(opening) = &self.state else {
             return Err(AcceptError::NoRequest);
         };
-        let Phase::Deciding { accept, offered } = &opening.phase else {
+        let Phase::Deciding { accept, offered, .. } = &opening.phase else {
             return Err(AcceptError::NoRequest);
         };
         let chosen = acceptance.chosen_subprotocol();
@@ -61,8 +66,13 @@ impl Connection {
             return Err(AcceptError::SubprotocolNotOffered);
         }
         let mut response = Vec::new();
-        encode_acceptance(acceptance, accept, None, &mut response);
+        encode_acceptance(acceptance, accept, opening.agreed_extensions(), &mut response);
         self.subprotocol = chosen.map(Into::into);
+        #[cfg(feature = "deflate")]
+        {
+            let params = opening.agreed_params();
+            self.agree_on_deflate(params);
+        }
         self.queue_raw(now, &response);
         self.enter_open(now);
         Ok(())
@@ -88,7 +98,7 @@ impl Connection {
     pub(super) fn open_as_client(&mut self, request: &ClientRequest, now: Instant) {
         let key = encode_key(self.keystream.take());
         let mut bytes = Vec::new();
-        request.encode(&key, None, &mut bytes);
+        request.encode(&key, self.offered_extensions().as_deref(), &mut bytes);
         self.queue_raw(now, &bytes);
         let offered = request.subprotocols().to_vec();
         self.begin_opening(now, Phase::Response { expected: key.accept(), offered, interim_len: 0 });
@@ -185,7 +195,12 @@ impl Connection {
         let accept = head.check(&self.config.origin)?.accept;
         let offered = offered_subprotocols(&head.headers)?.into_iter().map(str::to_owned).collect();
         if let State::Opening(opening) = &mut self.state {
-            opening.phase = Phase::Deciding { accept, offered };
+            opening.phase = Phase::Deciding {
+                accept,
+                offered,
+                #[cfg(feature = "deflate")]
+                deflate: self.config.deflate.as_ref().and_then(|config| config.answer(&head.headers)),
+            };
         }
         Ok(head)
     }
@@ -244,11 +259,28 @@ impl Connection {
         if let State::Opening(opening) = &self.state
             && let Phase::Response { expected, offered, .. } = &opening.phase
         {
-            let accepted = check_response(&head, expected, offered, None)?;
+            let accepted = check_response(&head, expected, offered, self.offered_extensions().as_deref())?;
+            #[cfg(feature = "deflate")]
+            let deflate = match &self.config.deflate {
+                Some(config) => {
+                    config.check_answer(&accepted.extensions).map_err(|_| ResponseFault::ExtensionParams)?
+                }
+                None => None,
+            };
             self.subprotocol = accepted.subprotocol.map(Into::into);
+            #[cfg(feature = "deflate")]
+            self.agree_on_deflate(deflate);
             self.enter_open(now);
         }
         Ok(head)
+    }
+
+    /// What a client offers, as the value of `Sec-WebSocket-Extensions`.
+    fn offered_extensions(&self) -> Option<String> {
+        #[cfg(feature = "deflate")]
+        return self.config.deflate.as_ref().map(crate::deflate::DeflateConfig::offer);
+        #[cfg(not(feature = "deflate"))]
+        None
     }
 
     /// Reports a refusal as soon as its body is there, or as much of it as is kept, or as will ever come.
@@ -304,6 +336,23 @@ impl Connection {
 }
 
 impl Opening {
+    /// What a server has agreed to, as the value of `Sec-WebSocket-Extensions`.
+    fn agreed_extensions(&self) -> Option<&str> {
+        #[cfg(feature = "deflate")]
+        if let Phase::Deciding { deflate: Some(answer), .. } = &self.phase {
+            return Some(&answer.header);
+        }
+        None
+    }
+
+    #[cfg(feature = "deflate")]
+    fn agreed_params(&self) -> Option<crate::deflate::DeflateParams> {
+        match &self.phase {
+            Phase::Deciding { deflate, .. } => deflate.as_ref().map(|answer| answer.params),
+            _ => None,
+        }
+    }
+
     /// While the application decides, nothing that arrives is of use, and nothing bounds it.
     pub(super) fn wants_read(&self) -> bool {
         !matches!(self.phase, Phase::Deciding { .. })

@@ -12,9 +12,9 @@ use crate::message::MessageKind;
 #[derive(Default)]
 pub(super) struct Receiving {
     /// How much of the data frame under way is still to come; 0 between frames.
-    frame_remaining: u64,
-    /// What the headers of the message under way have announced so far.
-    message_len: u64,
+    pub(super) frame_remaining: u64,
+    /// What the headers of the message under way have announced so far, or what it inflated to if it is compressed.
+    pub(super) message_len: u64,
     /// How many unread bytes the last poll left, so that the next one sees whether any came.
     pub(super) unread_len: usize,
     /// How many bytes of the message under way the last poll left, to tell the buffer from another one.
@@ -24,15 +24,21 @@ pub(super) struct Receiving {
     /// Pings answered since the transport last took anything.
     pub(super) unsent_pongs: u32,
     /// For the next byte of the frame under way; all zero when it is not masked.
-    key: [u8; 4],
+    pub(super) key: [u8; 4],
     /// The text under way.
-    utf8: Utf8Validator,
+    pub(super) utf8: Utf8Validator,
     /// The message under way.
-    message: Option<MessageKind>,
+    pub(super) message: Option<MessageKind>,
     /// Whether the frame under way is its message's last.
-    fin: bool,
+    pub(super) fin: bool,
     /// Whether a piece of the message under way has been delivered.
-    in_pieces: bool,
+    pub(super) in_pieces: bool,
+    /// Whether the message under way is compressed.
+    #[cfg(feature = "deflate")]
+    pub(super) compressed: bool,
+    /// Whether more of it may come without more input.
+    #[cfg(feature = "deflate")]
+    pub(super) output_pending: bool,
     /// Whether unread bytes wait because decoding was paused, or a message is withheld.
     pub(super) has_backlog: bool,
     pub(super) stream: Stream,
@@ -50,7 +56,7 @@ pub(super) enum Stream {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Delivery {
+pub(super) enum Delivery {
     Whole,
     Pieces,
     /// Not at all: messages stay where they are, and what is behind them.
@@ -58,7 +64,7 @@ enum Delivery {
 }
 
 /// One step in the stream of frames. What it is about has been lent by the buffer.
-enum Step {
+pub(super) enum Step {
     Message(MessageKind),
     Piece {
         kind: MessageKind,
@@ -69,6 +75,9 @@ enum Step {
         rtt: Option<Duration>,
     },
     Close,
+    /// Enough of a compressed message has been inflated for one poll.
+    #[cfg(feature = "deflate")]
+    Inflating,
     /// A message is there, but not asked for.
     Withheld,
     /// Nothing more to do until something arrives or is written.
@@ -165,6 +174,8 @@ impl Connection {
             self.fail(now, ProtocolError::TextNotUtf8);
             return self.take_report();
         }
+        #[cfg(feature = "deflate")]
+        self.renew_inflation_budget();
         let step = self.step(now, input, delivery);
         self.receiving.unread_len = input.unread().len();
         self.receiving.joined_len = input.joined_len();
@@ -172,7 +183,7 @@ impl Connection {
         if let Ok(Step::Message(kind)) = step {
             input.mark_lent_message(kind);
         }
-        self.sending.owes_answer |= !matches!(step, Ok(Step::Idle | Step::Withheld));
+        self.sending.owes_answer |= step.as_ref().map_or(true, Step::is_told);
         let lent = input.lent();
         let error = match step {
             Ok(Step::Idle) => {
@@ -189,6 +200,11 @@ impl Connection {
                 self.timers.sign_of_life(now);
                 self.timers.message_done();
                 return self.take_report();
+            }
+            #[cfg(feature = "deflate")]
+            Ok(Step::Inflating) => {
+                self.receiving.has_backlog = true;
+                return Some(Event::Inflating);
             }
             Ok(Step::Message(MessageKind::Binary)) => return Some(Event::Binary(lent)),
             Ok(Step::Message(MessageKind::Text)) => match from_utf8(lent) {
@@ -280,6 +296,13 @@ impl Connection {
                 receiving.in_pieces = true;
                 return Ok(Step::Piece { kind, last: false });
             }
+            #[cfg(feature = "deflate")]
+            if receiving.is_inflating(input) {
+                match self.inflate(input, delivery)? {
+                    Some(step) => return Ok(step),
+                    None => continue,
+                }
+            }
             if receiving.frame_remaining > 0 {
                 if input.unread().is_empty() {
                     return Ok(Step::Idle);
@@ -314,7 +337,7 @@ impl Connection {
             self.receiving.count_data_frame(&header, &self.config)?;
             input.skip(header_len);
             let whole = usize::try_from(header.payload_len).ok().filter(|&len| len <= input.unread().len());
-            if let (Some(len), None, true) = (whole, self.receiving.message, header.fin) {
+            if let (Some(len), None, true, true) = (whole, self.receiving.message, header.fin, header.rsv.is_none()) {
                 // The common case: one frame, all there.
                 let kind = kind_of(header.opcode).ok_or(ProtocolError::NothingToContinue)?;
                 let payload = input.lend_unread(len);
@@ -327,6 +350,10 @@ impl Connection {
                 });
             }
             self.receiving.begin_frame(&header);
+            #[cfg(feature = "deflate")]
+            if self.receiving.compressed {
+                self.count_compressed_frame(&header)?;
+            }
             if header.payload_len == 0 && header.fin {
                 return self.finish_message(input, delivery);
             }
@@ -334,7 +361,11 @@ impl Connection {
     }
 
     /// The last byte of the message under way has been taken.
-    fn finish_message(&mut self, input: &mut RecvBuf, delivery: Delivery) -> Result<Step, ProtocolError> {
+    pub(super) fn finish_message(&mut self, input: &mut RecvBuf, delivery: Delivery) -> Result<Step, ProtocolError> {
+        #[cfg(feature = "deflate")]
+        if self.receiving.compressed {
+            self.finish_inflating()?;
+        }
         let receiving = &mut self.receiving;
         if receiving.utf8.partial_len() > 0 {
             return Err(ProtocolError::TextNotUtf8);
@@ -350,13 +381,25 @@ impl Connection {
     /// What the role and the negotiated extensions say of a header.
     #[inline]
     fn check_header(&self, header: &Header) -> Result<(), ProtocolError> {
-        if !header.rsv.is_none() {
+        if !header.rsv.is_none() && !self.is_agreed_on(header) {
             return Err(ProtocolError::ReservedBits(header.rsv.bits()));
         }
         match (self.role, header.masking_key) {
             (Role::Server, None) => Err(ProtocolError::MaskMissing),
             (Role::Client, Some(_)) => Err(ProtocolError::MaskForbidden),
             (Role::Server, Some(_)) | (Role::Client, None) => Ok(()),
+        }
+    }
+
+    /// Whether the extensions have a use for the header's reserved bits.
+    #[cold]
+    fn is_agreed_on(&self, header: &Header) -> bool {
+        #[cfg(feature = "deflate")]
+        return self.is_compression_mark(header);
+        #[cfg(not(feature = "deflate"))]
+        {
+            let _ = header;
+            false
         }
     }
 
@@ -384,11 +427,29 @@ impl Connection {
     }
 }
 
+impl Step {
+    /// Whether the application is told of it, and may have something to answer.
+    fn is_told(&self) -> bool {
+        match self {
+            Self::Idle | Self::Withheld => false,
+            #[cfg(feature = "deflate")]
+            Self::Inflating => false,
+            _ => true,
+        }
+    }
+}
+
 impl Receiving {
     /// Whether nothing has begun that is not complete, and the stream goes on.
     #[inline]
     fn is_at_rest(&self) -> bool {
         self.message.is_none() && self.frame_remaining == 0 && self.stream == Stream::Open
+    }
+
+    /// Whether there is something to inflate.
+    #[cfg(feature = "deflate")]
+    fn is_inflating(&self, input: &RecvBuf) -> bool {
+        self.compressed && (self.output_pending || (self.frame_remaining > 0 && !input.unread().is_empty()))
     }
 
     /// Whether a frame or a message has begun that is not complete.
@@ -418,7 +479,9 @@ impl Receiving {
         if len > config.frame_len_max {
             return Err(ProtocolError::FrameTooLong { len, max: config.frame_len_max });
         }
-        self.message_len = self.message_len.saturating_add(len);
+        if !self.counts_inflated(header) {
+            self.message_len = self.message_len.saturating_add(len);
+        }
         if self.message_len > config.message_len_max {
             return Err(ProtocolError::MessageTooLong { len: self.message_len, max: config.message_len_max });
         }
@@ -429,10 +492,26 @@ impl Receiving {
         Ok(())
     }
 
+    /// Whether the message that a data frame belongs to is compressed.
+    #[inline]
+    fn counts_inflated(&self, header: &Header) -> bool {
+        #[cfg(feature = "deflate")]
+        return !header.rsv.is_none() || (self.compressed && header.opcode == Opcode::Continuation);
+        #[cfg(not(feature = "deflate"))]
+        {
+            let _ = header;
+            false
+        }
+    }
+
     fn begin_frame(&mut self, header: &Header) {
         if let Some(kind) = kind_of(header.opcode) {
             self.message = Some(kind);
             self.utf8 = Utf8Validator::new();
+            #[cfg(feature = "deflate")]
+            {
+                self.compressed = !header.rsv.is_none();
+            }
         }
         self.frame_remaining = header.payload_len;
         self.key = header.masking_key.unwrap_or_default();

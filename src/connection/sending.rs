@@ -33,6 +33,12 @@ pub(super) struct Sending {
     pub(super) tolerated_len: usize,
     /// How much of that is control frames that nobody ordered.
     tolerated_control_len: usize,
+    /// What the application wants of the message that it is about to send.
+    #[cfg(feature = "deflate")]
+    pub(super) compression: crate::deflate::Compression,
+    /// Whether the message under way is compressed.
+    #[cfg(feature = "deflate")]
+    pub(super) compresses: bool,
 }
 
 impl Sending {
@@ -54,7 +60,7 @@ impl Connection {
     #[inline]
     pub fn send_text(&mut self, now: Instant, text: &str) -> Result<(), SendError> {
         self.check_whole_message()?;
-        self.queue_order(now, true, Opcode::Text, text.as_bytes());
+        self.queue_message(now, true, Opcode::Text, text.as_bytes());
         Ok(())
     }
 
@@ -65,7 +71,7 @@ impl Connection {
     #[inline]
     pub fn send_binary(&mut self, now: Instant, payload: &[u8]) -> Result<(), SendError> {
         self.check_whole_message()?;
-        self.queue_order(now, true, Opcode::Binary, payload);
+        self.queue_message(now, true, Opcode::Binary, payload);
         Ok(())
     }
 
@@ -77,7 +83,7 @@ impl Connection {
     /// As [`send_text`](Self::send_text).
     pub fn send_text_shared(&mut self, now: Instant, text: &ByteString) -> Result<(), SendError> {
         self.check_whole_message()?;
-        self.queue_shared_frame(now, Opcode::Text, text.as_bytes());
+        self.queue_shared_message(now, Opcode::Text, text.as_bytes());
         Ok(())
     }
 
@@ -89,7 +95,7 @@ impl Connection {
     /// As [`send_text`](Self::send_text).
     pub fn send_binary_shared(&mut self, now: Instant, payload: &Bytes) -> Result<(), SendError> {
         self.check_whole_message()?;
-        self.queue_shared_frame(now, Opcode::Binary, payload);
+        self.queue_shared_message(now, Opcode::Binary, payload);
         Ok(())
     }
 
@@ -199,7 +205,7 @@ impl Connection {
         if last && utf8.partial_len() > 0 {
             return Err(SendError::TextNotUtf8);
         }
-        self.queue_order(now, last, opcode, payload);
+        self.queue_message(now, last, opcode, payload);
         self.sending.utf8 = utf8;
         self.sending.fragmented = if last { None } else { Some(kind) };
         Ok(())
@@ -261,7 +267,7 @@ impl Connection {
     pub(super) fn queue_close(&mut self, now: Instant, payload: Option<ClosePayload<'_>>) {
         let mut bytes = [0; CONTROL_PAYLOAD_LEN_MAX];
         let len = payload.map_or(0, |payload| payload.encode(&mut bytes));
-        self.queue_frame(now, true, Opcode::Close, &bytes[..len]);
+        self.queue_frame(now, true, Rsv::NONE, Opcode::Close, &bytes[..len]);
     }
 
     /// Queues bytes that are no frame: the handshake's.
@@ -270,17 +276,27 @@ impl Connection {
         self.send_buf.push_raw(bytes);
     }
 
+    /// Queues a message or a fragment, for which there is room.
+    #[inline]
+    fn queue_message(&mut self, now: Instant, fin: bool, opcode: Opcode, payload: &[u8]) {
+        #[cfg(feature = "deflate")]
+        if self.deflate.is_some() && self.queue_compressed(now, fin, opcode, payload) {
+            return;
+        }
+        self.queue_order(now, fin, opcode, payload);
+    }
+
     /// Queues what the application ordered, for which there is room.
     #[inline]
     fn queue_order(&mut self, now: Instant, fin: bool, opcode: Opcode, payload: &[u8]) {
         let before = self.send_buf.len();
-        self.queue_frame(now, fin, opcode, payload);
+        self.queue_frame(now, fin, Rsv::NONE, opcode, payload);
         self.ordered(now, before);
     }
 
     /// Takes note of an order, before which so much was waiting.
     #[inline]
-    fn ordered(&mut self, now: Instant, before: usize) {
+    pub(super) fn ordered(&mut self, now: Instant, before: usize) {
         self.sending.owes_answer = false;
         let high_water_mark = self.config.high_water_mark;
         if self.send_buf.len() <= high_water_mark {
@@ -303,7 +319,7 @@ impl Connection {
     /// Queues a control frame that nobody ordered. Pongs have a limit of their own.
     fn queue_automatic(&mut self, now: Instant, opcode: Opcode, payload: &[u8]) {
         let before = self.send_buf.len();
-        self.queue_frame(now, true, opcode, payload);
+        self.queue_frame(now, true, Rsv::NONE, opcode, payload);
         let added = self.send_buf.len() - before;
         let tolerable = (self.config.unsent_pongs_max.max(1) as usize).saturating_mul(CONTROL_FRAME_LEN_MAX);
         if self.sending.tolerated_len > 0 && self.sending.tolerated_control_len + added <= tolerable {
@@ -313,12 +329,12 @@ impl Connection {
     }
 
     #[inline]
-    fn queue_frame(&mut self, now: Instant, fin: bool, opcode: Opcode, payload: &[u8]) {
+    pub(super) fn queue_frame(&mut self, now: Instant, fin: bool, rsv: Rsv, opcode: Opcode, payload: &[u8]) {
         let masking_key = match self.role {
             Role::Client => Some(self.keystream.take()),
             Role::Server => None,
         };
-        let header = Header { fin, rsv: Rsv::NONE, opcode, masking_key, payload_len: payload.len() as u64 };
+        let header = Header { fin, rsv, opcode, masking_key, payload_len: payload.len() as u64 };
         self.timers.output_queued(now, self.send_buf.is_empty());
         let payload = self.send_buf.push(&header, payload);
         if let Some(key) = masking_key {
@@ -326,18 +342,22 @@ impl Connection {
         }
     }
 
-    #[inline]
-    fn queue_shared_frame(&mut self, now: Instant, opcode: Opcode, payload: &Bytes) {
-        if self.role == Role::Client || payload.len() < SHARED_PAYLOAD_LEN_MIN {
-            self.queue_order(now, true, opcode, payload);
-        } else {
-            self.queue_uncopied(now, opcode, payload);
+    /// Queues a whole message for which there is room, without a copy if that is worth it.
+    fn queue_shared_message(&mut self, now: Instant, opcode: Opcode, payload: &Bytes) {
+        #[cfg(feature = "deflate")]
+        if self.deflate.is_some() && self.queue_compressed(now, true, opcode, payload) {
+            return;
         }
+        self.queue_shared_frame(now, Rsv::NONE, opcode, payload);
     }
 
-    fn queue_uncopied(&mut self, now: Instant, opcode: Opcode, payload: &Bytes) {
+    pub(super) fn queue_shared_frame(&mut self, now: Instant, rsv: Rsv, opcode: Opcode, payload: &Bytes) {
         let before = self.send_buf.len();
-        let header = Header { fin: true, rsv: Rsv::NONE, opcode, masking_key: None, payload_len: payload.len() as u64 };
+        if self.role == Role::Client || payload.len() < SHARED_PAYLOAD_LEN_MIN {
+            self.queue_frame(now, true, rsv, opcode, payload);
+            return self.ordered(now, before);
+        }
+        let header = Header { fin: true, rsv, opcode, masking_key: None, payload_len: payload.len() as u64 };
         self.timers.output_queued(now, self.send_buf.is_empty());
         self.send_buf.push(&header, &[]);
         self.send_buf.push_shared(payload.clone());

@@ -108,6 +108,9 @@ pub enum ResponseFault {
     /// An extension that was not offered (item 5).
     #[error("the server chose an extension that was not offered")]
     ExtensionNotOffered,
+    /// Parameters of an extension that do not answer the offer, or that the extension does not have (RFC 7692 section 7.1).
+    #[error("the server chose parameters for an extension that do not fit the offer")]
+    ExtensionParams,
     /// `Sec-WebSocket-Extensions` does not follow its grammar (RFC 6455 section 9.1).
     #[error("Sec-WebSocket-Extensions of the answer is malformed")]
     ExtensionMalformed,

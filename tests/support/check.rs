@@ -25,6 +25,8 @@ pub(crate) struct Case {
     frames: Vec<Frame>,
     roles: &'static [Role],
     config: Arc<Config>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<sansocket::deflate::DeflateParams>,
     events: Vec<Seen>,
     end: End,
 }
@@ -42,7 +44,17 @@ enum End {
 impl Case {
     fn new(section: &'static str, name: impl Into<String>, frames: &[Frame], events: &[Seen], end: End) -> Self {
         let (name, frames, events) = (name.into(), frames.to_vec(), events.to_vec());
-        Self { section, name, frames, roles: &ROLES, config: Arc::default(), events, end }
+        Self {
+            section,
+            name,
+            frames,
+            roles: &ROLES,
+            config: Arc::default(),
+            #[cfg(feature = "deflate")]
+            deflate: None,
+            events,
+            end,
+        }
     }
 
     /// All of it is legal: the connection stays open.
@@ -72,6 +84,13 @@ impl Case {
     ) -> Self {
         let events = [events, &[Seen::CloseReceived(code, reason.to_owned())]].concat();
         Self::new(section, name, frames, &events, End::Closes { code, reason: reason.to_owned() })
+    }
+
+    /// With permessage-deflate agreed on, which the configuration must allow.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn with_deflate(mut self, params: sansocket::deflate::DeflateParams) -> Self {
+        self.deflate = Some(params);
+        self
     }
 
     pub(crate) fn with(mut self, config: Arc<Config>) -> Self {
@@ -136,6 +155,10 @@ struct Outcome {
 fn run(role: Role, chunks: &[&[u8]], case: &Case, delivery: Delivery) -> Outcome {
     let now = Instant::now();
     let mut connection = Connection::open(role, case.config.clone(), SEED, now);
+    #[cfg(feature = "deflate")]
+    {
+        connection = connection.with_deflate(case.deflate);
+    }
     let mut buf = RecvBuf::with_read_size(512);
     let mut rng = Rng::new(if let Delivery::Mixed(seed) = delivery { seed } else { 0 });
     let mut events = Vec::new();
@@ -153,6 +176,10 @@ fn run(role: Role, chunks: &[&[u8]], case: &Case, delivery: Delivery) -> Outcome
             let Some(event) = event else {
                 return;
             };
+            #[cfg(feature = "deflate")]
+            if matches!(event, Event::Inflating) {
+                continue;
+            }
             let is_whole = matches!(event, Event::Text(_) | Event::Binary(_));
             let seen = Seen::from(&event);
             if is_whole {

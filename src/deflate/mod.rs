@@ -1,0 +1,64 @@
+//! The extension permessage-deflate: negotiation, compression, inflation. RFC 7692.
+//!
+//! Switched on by [`Config::deflate`](crate::Config); off unless asked for, even where the feature is on, because features add up across
+//! a program, and because compression has a price that the application has to agree to: time, memory, and a side channel.
+//!
+//! ```
+//! use sansocket::{Config, deflate::DeflateConfig};
+//!
+//! let mut config = Config::default();
+//! config.deflate = Some(DeflateConfig::default());
+//! ```
+//!
+//! # What it costs
+//!
+//! The machinery of DEFLATE is large (about 165 KB to compress and 48 KB to inflate), but what a connection has to remember is not: the last bytes
+//! that were sent and received, at most a window of each. So a connection that goes idle ([`Connection::release`](crate::Connection::release))
+//! gives its machinery to the [`DeflatePool`] that all connections of a [`DeflateConfig`] share, and keeps the bytes; whoever needs machinery
+//! next is primed with them. Without context takeover nothing is remembered, and machinery is given back after each message.
+//!
+//! | bytes of heap per connection | idle, released | between two messages, not released |
+//! |---|--:|--:|
+//! | nothing sent or received compressed yet | 408 | 408 |
+//! | context takeover, windows of 9 bits | at most 1.4 KB | 205 KB |
+//! | context takeover, windows of 12 bits, the default | at most 8.6 KB | 230 KB |
+//! | context takeover, windows of 15 bits | at most 66 KB | 400 KB |
+//! | no context takeover | 408 | 408, and up to two windows |
+//!
+//! A connection in the middle of a compressed message has the machinery for it, and the part of the message that is inflated.
+//!
+//! # Security
+//!
+//! Who sees how long a frame is learns how well it was compressed. When a secret and a text that an attacker chooses go through one window, the
+//! attacker can guess the secret piece by piece (CRIME, BREACH). Send such messages with [`Compression::Never`], or switch context takeover off
+//! *and* keep secrets and foreign text in different messages.
+//!
+//! What a peer sends is inflated in steps, into a buffer that grows with what has been inflated. [`Config::message_len_max`](crate::Config) counts
+//! inflated bytes, and is exceeded by one byte at most; [`DeflateConfig::inflation_ratio_max`] and [`DeflateConfig::inflated_per_poll_max`]
+//! bound what a few bytes of input can set in motion.
+//!
+//! # The library
+//!
+//! DEFLATE itself is zlib-rs, used directly, in safe Rust. It inflates JSON two to three times as fast as miniz_oxide, and beside `flate2` on top of it
+//! it has the settings that matter here: the memory level, the strategy, and stopping at the end of a block.
+
+mod config;
+mod deflater;
+mod history;
+mod inflater;
+mod negotiation;
+mod pool;
+mod prepared;
+#[cfg(test)]
+mod tests;
+
+pub use config::{Compression, DeflateConfig, INFLATION_RATIO_FREE_LEN};
+pub use negotiation::{DeflateAnswer, DeflateParams, InvalidParams};
+pub use pool::DeflatePool;
+pub use prepared::PreparedMessage;
+
+pub(crate) use deflater::{Deflater, Position};
+pub(crate) use inflater::{Corrupt, Inflater};
+
+/// What ends each flushed piece of DEFLATE data, and is left out at the end of a message. RFC 7692 section 7.2.1.
+const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
