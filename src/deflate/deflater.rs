@@ -47,6 +47,10 @@ impl Deflater {
         take: impl FnOnce(&[u8]) -> T,
     ) -> T {
         self.mid_message = position == Position::More;
+        let take = |compressed: &[u8]| {
+            pool.count_deflated(piece.len(), compressed.len());
+            take(compressed)
+        };
         let taken = if piece.is_empty() {
             // What came before has been flushed, so that this is the header of an empty block, or nothing. RFC 7692 section 7.2.3.6.
             take(if position == Position::Last { &[0x00] } else { &[] })

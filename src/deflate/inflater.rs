@@ -36,6 +36,12 @@ impl Inflater {
     /// Inflates what of `input` comes to as much as `output` has room for.
     pub(crate) fn inflate(&mut self, pool: &DeflatePool, input: &[u8], output: &mut [u8]) -> Inflated {
         self.mid_message = true;
+        let done = self.step(pool, input, output);
+        pool.count_inflated(done.consumed, done.produced);
+        done
+    }
+
+    fn step(&mut self, pool: &DeflatePool, input: &[u8], output: &mut [u8]) -> Inflated {
         let mut done = Inflated { consumed: 0, produced: 0, is_corrupt: false };
         loop {
             let inflate = self.inflate.get_or_insert_with(|| primed(pool.take_inflater(), &self.history));

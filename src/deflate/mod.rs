@@ -54,7 +54,7 @@ mod tests;
 
 pub use config::{Compression, DeflateConfig, INFLATION_RATIO_FREE_LEN};
 pub use negotiation::{DeflateAnswer, DeflateParams, InvalidParams};
-pub use pool::DeflatePool;
+pub use pool::{DeflatePool, DeflateTotals};
 pub use prepared::PreparedMessage;
 
 pub(crate) use deflater::{Deflater, Position};

@@ -1,6 +1,7 @@
 //! Machinery between two uses.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zlib_rs::Inflate;
@@ -17,6 +18,29 @@ pub struct DeflatePool(Arc<Shared>);
 struct Shared {
     idle_max: usize,
     idle: Mutex<Idle>,
+    totals: Totals,
+}
+
+/// What went through the machinery of a [`DeflatePool`], all connections and both roles together, in bytes of payload. Prepared messages count once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeflateTotals {
+    /// Of the messages that were compressed.
+    pub deflated_len: u64,
+    /// Of what that came to.
+    pub deflated_wire_len: u64,
+    /// Of what was inflated, as it came.
+    pub inflated_wire_len: u64,
+    /// Of the messages that this came to.
+    pub inflated_len: u64,
+}
+
+#[derive(Default)]
+struct Totals {
+    deflated: AtomicU64,
+    deflated_wire: AtomicU64,
+    inflated_wire: AtomicU64,
+    inflated: AtomicU64,
 }
 
 #[derive(Default)]
@@ -30,7 +54,29 @@ impl DeflatePool {
     ///
     /// By default 16, about 3.5 MB: as many as there are threads that use one at a time, on most machines.
     pub fn new(idle_max: usize) -> Self {
-        Self(Arc::new(Shared { idle_max, idle: Mutex::default() }))
+        Self(Arc::new(Shared { idle_max, idle: Mutex::default(), totals: Totals::default() }))
+    }
+
+    /// What has gone through it so far: to judge whether compression is worth it.
+    pub fn totals(&self) -> DeflateTotals {
+        let totals = &self.0.totals;
+        let load = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        DeflateTotals {
+            deflated_len: load(&totals.deflated),
+            deflated_wire_len: load(&totals.deflated_wire),
+            inflated_wire_len: load(&totals.inflated_wire),
+            inflated_len: load(&totals.inflated),
+        }
+    }
+
+    pub(super) fn count_deflated(&self, len: usize, wire_len: usize) {
+        self.0.totals.deflated.fetch_add(len as u64, Ordering::Relaxed);
+        self.0.totals.deflated_wire.fetch_add(wire_len as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_inflated(&self, wire_len: usize, len: usize) {
+        self.0.totals.inflated_wire.fetch_add(wire_len as u64, Ordering::Relaxed);
+        self.0.totals.inflated.fetch_add(len as u64, Ordering::Relaxed);
     }
 
     /// A compressor of that kind, at the start of a stream.

@@ -66,5 +66,7 @@ fn compress(message: &[u8], config: &DeflateConfig) -> Option<Compressed> {
     let payload =
         flushed.strip_suffix(&TAIL).filter(|payload| payload.len() < message.len()).map(Bytes::copy_from_slice);
     config.pool.put_compressor(compressor);
-    Some(Compressed { window_bits, payload: payload? })
+    let payload = payload?;
+    config.pool.count_deflated(message.len(), payload.len());
+    Some(Compressed { window_bits, payload })
 }

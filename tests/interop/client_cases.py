@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 MIB = 1 << 20
@@ -37,6 +38,7 @@ CLIENT_CASES = [
     echoed("unicode", "κόσμε 𝄞 ﷽ \U0010ffff ß"),
     echoed("1 MiB", "x" * MIB, "after"),
     echoed("pipelined", *(f"message {i}" for i in range(PIPELINED))),
+    echoed("similar messages", *(json.dumps([{"id": i * j, "name": f"user {j}"} for j in range(20)]) for i in range(200))),
     greeted("fragmented inside a code point", "/fragmented", "fragmented κόσμε 𝄞"),
     ClientCase("binary", "/binary", shown=["after"], nothing_else=False),
     greeted("pings are answered, an unasked pong is ignored", "/ping", "three pongs"),

@@ -9,6 +9,8 @@ const CHECK_TIMEOUT = 20_000;
 const MIB = 1 << 20;
 const UNICODE = "κόσμε 𝄞 ﷽ \u{10ffff} \0 ß";
 const PIPELINED = 10_000;
+const SIMILAR = 200; // Messages that a context taken over makes small.
+const EXTENSIONS = process.argv.slice(3); // What has to be agreed on.
 // A final binary frame of 2^40 bytes, masked with zeros: only the header is ever sent.
 const HUGE_HEADER = Buffer.from("82ff" + "0000010000000000" + "00000000", "hex");
 
@@ -17,6 +19,17 @@ const CHECKS = {
   binary: (url) => echo(url, BYTES(256)),
   empty: (url) => echo(url, "", Buffer.alloc(0)),
   one_mebibyte: (url) => echo(url, "x".repeat(MIB), BYTES(MIB)),
+  async similar(url) {
+    const peer = await open(url);
+    expect(peer.ws.extensions.split(";")[0], EXTENSIONS.join());
+    for (let i = 0; i < SIMILAR; i++) {
+      const items = Array.from({ length: 20 }, (_, j) => ({ id: i * j, name: `user ${j}`, active: true }));
+      peer.ws.send(JSON.stringify(items));
+      expect(await peer.message(), JSON.stringify(items));
+    }
+    await peer.close();
+  },
+
   unicode: (url) => echo(url, UNICODE),
 
   async fragmented(url) {
@@ -119,7 +132,7 @@ async function echo(url, ...messages) {
 
 /** An open connection: `message()` is the next one, `closed` the code of the peer's Close, 1006 without. */
 async function open(url, protocols = []) {
-  const ws = new WebSocket(url, protocols);
+  const ws = new WebSocket(url, protocols, { perMessageDeflate: EXTENSIONS.length > 0 && { threshold: 256 } });
   const arrived = [];
   let wake = () => {};
   ws.on("message", (data, isBinary) => {

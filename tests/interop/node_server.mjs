@@ -65,6 +65,7 @@ function echo(ws) {
 const sockets = new WebSocketServer({
   noServer: true,
   maxPayload: 2 * MIB,
+  perMessageDeflate: { threshold: 256 },
   handleProtocols: (offered) => (offered.has("chat") ? "chat" : false),
 });
 

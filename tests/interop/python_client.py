@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,6 +16,8 @@ CHECK_TIMEOUT = 20.0
 MIB = 1 << 20
 UNICODE = "κόσμε 𝄞 ﷽ \U0010ffff \x00 ß"
 PIPELINED = 10_000
+SIMILAR = 200  # Messages that a context taken over makes small.
+EXTENSIONS = sys.argv[2:]  # What has to be agreed on.
 # A final binary frame of 2^40 bytes, masked with zeros: only the header is ever sent.
 HUGE_HEADER = bytes([0x82, 0xFF]) + (1 << 40).to_bytes(8, "big") + bytes(4)
 
@@ -40,6 +43,15 @@ async def empty(url: str) -> None:
 
 async def one_mebibyte(url: str) -> None:
     await echo(url, "x" * MIB, bytes(range(256)) * (MIB // 256))
+
+
+async def similar(url: str) -> None:
+    async with connect(url) as ws:
+        expect([extension.name for extension in ws.protocol.extensions], EXTENSIONS)
+        for i in range(SIMILAR):
+            message = json.dumps([{"id": i * j, "name": f"user {j}", "active": True} for j in range(20)])
+            await ws.send(message)
+            expect(await ws.recv(), message)
 
 
 async def unicode(url: str) -> None:
@@ -143,7 +155,7 @@ def expect(got: Any, wanted: Any) -> None:
 
 
 CHECKS: list[Callable[[str], Awaitable[None]]] = [
-    text, binary, empty, one_mebibyte, unicode, fragmented, fragmented_inside_a_code_point,
+    text, binary, empty, one_mebibyte, similar, unicode, fragmented, fragmented_inside_a_code_point,
     ping_is_answered, unasked_pong_is_ignored, subprotocol, pipelined,
     close_with_code_and_reason, close_without_code,
     too_big_is_1009, invalid_utf8_is_1007, foreign_origin_is_403,

@@ -3,8 +3,9 @@
 
 use std::net::{TcpListener, TcpStream};
 
+use sansocket::deflate::DeflateConfig;
 use sansocket_async::Dial;
-use sansocket_async_std::{Acceptor, AsyncStd, Connector, Message, Smol};
+use sansocket_async_std::{Acceptor, AsyncStd, Config, Connector, Message, Smol};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -43,16 +44,25 @@ async fn serve<R: Adopt>(address: &str) -> Result<(), Failure> {
     {
         println!("listening on {}", listener.get_ref().local_addr()?);
     }
+    let acceptor = Acceptor::<R>::new().config(config());
     loop {
+        let acceptor = acceptor.clone();
         let Ok((stream, _)) = listener.accept().await else { continue };
         let stream = R::adopt(stream.into_inner()?)?;
         R::spawn(async move {
-            let Ok(mut socket) = Acceptor::<R>::new().accept(stream).await else { return };
+            let Ok(mut socket) = acceptor.accept(stream).await else { return };
             while let Ok(Some(message)) = socket.recv().await {
                 let _ = socket.send(message).await;
             }
         });
     }
+}
+
+/// Compresses where the other side does, too.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.deflate = Some(DeflateConfig::default());
+    config
 }
 
 async fn run_cases<R: Dial>(url: &str, agent: &str) -> Result<(), Failure> {
@@ -61,7 +71,7 @@ async fn run_cases<R: Dial>(url: &str, agent: &str) -> Result<(), Failure> {
     let count: u32 = count.as_ref().and_then(Message::as_text).ok_or("no case count")?.parse()?;
     for case in 1..=count {
         // How a case ends is for the suite to judge.
-        let connector = Connector::<R>::new(&format!("{url}/runCase?case={case}&agent={agent}"))?;
+        let connector = Connector::<R>::new(&format!("{url}/runCase?case={case}&agent={agent}"))?.config(config());
         if let Ok(mut socket) = connector.connect().await {
             while let Ok(Some(message)) = socket.recv().await {
                 let _ = socket.send(message).await;

@@ -173,6 +173,12 @@ impl<T: Transport> Driver<T> {
                     self.accept_unseen(now);
                     continue;
                 }
+                #[cfg(feature = "deflate")]
+                Some(Event::Inflating) => {
+                    rounds = ROUNDS_MAX; // It is the others' turn.
+                    ready!(self.poll_stream_for_reader(now, cx, &mut rounds));
+                    continue;
+                }
                 Some(_) => continue,
                 None => {
                     if self.connection.closed().is_some() {
@@ -211,6 +217,11 @@ impl<T: Transport> Driver<T> {
             match event {
                 Some(Event::Text(text)) => answer(MessageRef::Text(text), &mut self.connection, now),
                 Some(Event::Binary(bytes)) => answer(MessageRef::Binary(bytes), &mut self.connection, now),
+                #[cfg(feature = "deflate")]
+                Some(Event::Inflating) => {
+                    rounds = ROUNDS_MAX; // It is the others' turn.
+                    ready!(self.poll_stream_for_reader(now, cx, &mut rounds));
+                }
                 Some(_) => {}
                 None if self.connection.closed().is_some() => return Poll::Ready(()),
                 None => ready!(self.poll_stream_for_reader(now, cx, &mut rounds)),

@@ -11,6 +11,8 @@ use futures_core::stream::FusedStream;
 use sansocket::{Bytes, Event, MessageKind, SendError};
 
 use crate::driver::Driver;
+#[cfg(feature = "deflate")]
+use crate::driver::ROUNDS_MAX;
 use crate::halves::Handle;
 use crate::{Error, Runtime, Transport};
 
@@ -151,6 +153,12 @@ impl<T: Transport> Driver<T> {
                 Some(Event::BinaryPiece { last, .. }) => (MessageKind::Binary, last),
                 Some(Event::Request(_)) => {
                     self.accept_unseen(now);
+                    continue;
+                }
+                #[cfg(feature = "deflate")]
+                Some(Event::Inflating) => {
+                    rounds = ROUNDS_MAX; // It is the others' turn.
+                    ready!(self.poll_stream_for_reader(now, cx, &mut rounds));
                     continue;
                 }
                 Some(_) => continue,

@@ -96,6 +96,10 @@ pub(crate) struct ServeArgs {
     #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "120", value_parser = parse_interval)]
     pub(crate) message_timeout: Interval,
 
+    /// Compress with clients that offer it (permessage-deflate).
+    #[arg(long)]
+    pub(crate) deflate: bool,
+
     /// Log no connections, only trouble.
     #[arg(long)]
     pub(crate) quiet: bool,
@@ -137,6 +141,11 @@ pub(crate) struct ConnectArgs {
     /// 1009), and the longest line that is sent; units: K, M, G
     #[arg(verbatim_doc_comment, long, value_name = "BYTES", default_value = "16M", value_parser = parse_bytes)]
     pub(crate) max_message: u64,
+
+    /// Offer to compress (permessage-deflate); what it came to is told at
+    /// the end
+    #[arg(verbatim_doc_comment, long)]
+    pub(crate) deflate: bool,
 
     /// A proxy to go through, `http://`, `socks5://` or `socks5h://`,
     /// perhaps with `user:password@`; or `env` for the one that

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sansocket::deflate::DeflateConfig;
 use sansocket_std::{Config, Connector};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The suite counts what it gets, and pings of ours are not in its books.
     config.ping_interval = None;
     config.message_timeout = Some(Duration::from_secs(300));
+    config.deflate = Some(DeflateConfig::default());
     let config = Arc::new(config);
 
     let count = case_count(&format!("{url}/getCaseCount"), &config)?;

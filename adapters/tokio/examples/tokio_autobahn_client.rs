@@ -4,11 +4,12 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
+use sansocket::deflate::DeflateConfig;
 use sansocket_tokio::rustls::crypto::ring;
 use sansocket_tokio::rustls::pki_types::CertificateDer;
 use sansocket_tokio::rustls::pki_types::pem::PemObject as _;
 use sansocket_tokio::rustls::{ClientConfig, RootCertStore};
-use sansocket_tokio::{ClientWebSocket, Connector, Message, Tls};
+use sansocket_tokio::{ClientWebSocket, Config, Connector, Message, Tls};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -34,7 +35,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn connect(url: &str, tls: &Tls) -> Result<ClientWebSocket, Box<dyn Error>> {
-    Ok(Connector::new(url)?.tls(tls.clone()).connect().await?)
+    let mut config = Config::default();
+    config.deflate = Some(DeflateConfig::default());
+    Ok(Connector::new(url)?.config(config).tls(tls.clone()).connect().await?)
 }
 
 /// TLS with whoever has a certificate from this file, and nobody else.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sansocket::deflate::DeflateConfig;
 use sansocket_tokio::{Acceptor, CloseCode, Config};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -14,7 +15,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     {
         println!("listening on {}", listener.local_addr()?);
     }
-    let acceptor = Acceptor::new().config(Config::default());
+    let mut config = Config::default();
+    config.deflate = Some(DeflateConfig::default()); // For clients that offer it.
+    let acceptor = Acceptor::new().config(config);
     let (stop, stopped) = watch::channel(());
     loop {
         tokio::select! {

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sansocket::deflate::DeflateConfig;
 use sansocket::handshake::{HeaderMap, choose_subprotocol};
 use sansocket::{Acceptance, Config, Message};
 use sansocket_async_std::{AsyncStd, Smol};
@@ -55,6 +56,7 @@ impl Echo {
         config.frame_len_max = args.max_message;
         config.ping_interval = args.ping_interval.0;
         config.idle_timeout = args.idle_timeout.0;
+        config.deflate = args.deflate.then(DeflateConfig::default);
         config.handshake_timeout = args.handshake_timeout.0;
         config.pong_timeout = args.pong_timeout.0;
         config.write_timeout = args.write_timeout.0;
