@@ -13,7 +13,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use sansocket::frame::{HEADER_LEN_MAX, Header, Opcode, Rsv, Utf8Validator, apply_mask, from_utf8};
 use sansocket::{Acceptance, Bytes, ClientRequest, Config, Connection, Event, RecvBuf, Role};
 
-criterion_group!(benches, frame, receive, send, handshake);
+criterion_group!(benches, frame, receive, send, handshake, deflate);
 criterion_main!(benches);
 
 const SIZES: [usize; 6] = [16, 125, 1024, 16 * 1024, 64 * 1024, 1024 * 1024];
@@ -147,6 +147,52 @@ fn handshake(criterion: &mut Criterion) {
         });
     });
 }
+
+/// Compressed text both ways, by the default settings: with what a connection keeps while it is busy, and primed anew for each message.
+#[cfg(feature = "deflate")]
+fn deflate(criterion: &mut Criterion) {
+    use sansocket::deflate::{DeflateConfig, DeflateParams};
+
+    let mut config = Config::default();
+    config.deflate = Some(DeflateConfig::default());
+    let params = DeflateParams { server_max_window_bits: 12, client_max_window_bits: 12, ..DeflateParams::default() };
+    let now = Instant::now();
+    for is_released in [false, true] {
+        let mut group = criterion.benchmark_group(if is_released { "deflate, released" } else { "deflate" });
+        for len in [1024, 64 * 1024] {
+            let mut text: String = (0..len / 16).map(|i| format!("{{\"id\":{},\"on\":true}},", i * 7919)).collect();
+            text.truncate(len);
+            let open = |role| Connection::open(role, config.clone(), [7; 32], now).with_deflate(Some(params));
+            let mut server = open(Role::Server);
+            group.bench_function(BenchmarkId::new("send", len), |bencher| {
+                bencher.iter(|| {
+                    server.send_text(now, black_box(&text)).expect("there is room");
+                    server.advance_outgoing(now, usize::MAX);
+                    if is_released {
+                        server.release();
+                    }
+                });
+            });
+            let (mut client, mut buf) = (open(Role::Client), RecvBuf::new());
+            client.send_text(now, &text).expect("there is room");
+            let wire = client.outgoing().to_vec();
+            group.bench_function(BenchmarkId::new("receive", len), |bencher| {
+                bencher.iter(|| {
+                    buf.extend_from_slice(&wire);
+                    let event = server.poll_event(now, &mut buf);
+                    assert!(matches!(event, Some(Event::Text(found)) if found.len() == len));
+                    if is_released {
+                        server.release();
+                    }
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+#[cfg(not(feature = "deflate"))]
+fn deflate(_: &mut Criterion) {}
 
 fn frame_of(opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>) -> Vec<u8> {
     let header = Header { fin: true, rsv: Rsv::NONE, opcode, masking_key, payload_len: payload.len() as u64 };

@@ -57,7 +57,7 @@ impl Deflater {
         } else {
             let compressor = self.compressor.get_or_insert_with(|| {
                 let mut compressor = pool.take_compressor(self.kind);
-                if let Some(history) = &self.history {
+                if let Some(history) = &mut self.history {
                     compressor.prime(history.window());
                 }
                 compressor

@@ -44,7 +44,7 @@ impl Inflater {
     fn step(&mut self, pool: &DeflatePool, input: &[u8], output: &mut [u8]) -> Inflated {
         let mut done = Inflated { consumed: 0, produced: 0, is_corrupt: false };
         loop {
-            let inflate = self.inflate.get_or_insert_with(|| primed(pool.take_inflater(), &self.history));
+            let inflate = self.inflate.get_or_insert_with(|| primed(pool.take_inflater(), &mut self.history));
             let room = output.get_mut(done.produced..).unwrap_or_default();
             let rest = input.get(done.consumed..).unwrap_or_default();
             let (consumed, produced) = (inflate.total_in(), inflate.total_out());
@@ -60,7 +60,7 @@ impl Inflater {
             }
             // A final block: what follows is a new stream with the same window. RFC 7692 section 7.2.3.4.
             inflate.reset(false);
-            prime(inflate, &self.history);
+            prime(inflate, &mut self.history);
             if done.consumed == input.len() || done.produced == output.len() {
                 return done;
             }
@@ -73,7 +73,7 @@ impl Inflater {
         // block this stops; inside any other, the byte behind it would be taken, too.
         let mut input = [0; TAIL.len() + 1];
         input[..TAIL.len()].copy_from_slice(&TAIL);
-        let inflate = self.inflate.get_or_insert_with(|| primed(pool.take_inflater(), &self.history));
+        let inflate = self.inflate.get_or_insert_with(|| primed(pool.take_inflater(), &mut self.history));
         let (consumed, produced) = (inflate.total_in(), inflate.total_out());
         let status = inflate.decompress(&input, &mut [0; 1], InflateFlush::Block).map_err(|_| Corrupt)?;
         let consumed = (inflate.total_in() - consumed) as usize;
@@ -109,15 +109,16 @@ impl Inflater {
     }
 }
 
-fn primed(mut inflate: Inflate, history: &History) -> Inflate {
+fn primed(mut inflate: Inflate, history: &mut History) -> Inflate {
     prime(&mut inflate, history);
     inflate
 }
 
 /// At the start of a stream, lets matches refer to what went before.
-fn prime(inflate: &mut Inflate, history: &History) {
-    if !history.window().is_empty() {
+fn prime(inflate: &mut Inflate, history: &mut History) {
+    let window = history.window();
+    if !window.is_empty() {
         // Always taken where there is no header to name another one; and if not, a match that needs it is corrupt.
-        let _ = inflate.set_dictionary(history.window());
+        let _ = inflate.set_dictionary(window);
     }
 }

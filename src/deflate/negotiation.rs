@@ -106,8 +106,9 @@ impl DeflateConfig {
         let answer = Params::of(*answer)?;
         let offered = self.own_window();
         let client_max_window_bits = match answer.client_max_window_bits {
-            Some(Some(bits)) if bits <= offered => bits,
-            Some(_) => return Err(InvalidParams),
+            // More than was offered binds the client to nothing: a server may ignore the value. RFC 7692 section 7.1.2.2.
+            Some(Some(bits)) => bits.min(offered),
+            Some(None) => return Err(InvalidParams),
             None => offered,
         };
         let server_max_window_bits = match answer.server_max_window_bits {
@@ -406,7 +407,11 @@ mod tests {
                 "permessage-deflate; client_max_window_bits=8",
                 Ok(Some(DeflateParams { client_max_window_bits: 8, ..params })),
             ),
-            (&config(12, 15), "permessage-deflate; client_max_window_bits=13", Err(InvalidParams)),
+            (
+                &config(12, 15),
+                "permessage-deflate; client_max_window_bits=15",
+                Ok(Some(DeflateParams { client_max_window_bits: 12, ..params })),
+            ),
             (&config(12, 15), "permessage-deflate; client_max_window_bits", Err(InvalidParams)),
             (
                 &config(15, 12),

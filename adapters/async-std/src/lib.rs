@@ -11,6 +11,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "rustls")]
 pub use futures_rustls::rustls;
+#[cfg(feature = "deflate")]
+pub use sansocket::deflate;
 pub use sansocket::handshake::{self, OwnedRequestHead};
 pub use sansocket::{
     Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, MessageKind,

@@ -58,6 +58,25 @@ fn lines_go_to_the_server_and_back() {
 }
 
 #[test]
+fn both_compress_if_both_are_told_to_on_every_runtime() {
+    let lines = format!("{{\"name\":\"{}\"}}\n", "sansocket ".repeat(40)).repeat(20);
+    for runtime in ["std", "tokio", "async-std", "smol"] {
+        for (server_args, client_args, end) in [
+            (&["--deflate"][..], &["--deflate"][..], " % received\n"),
+            (&[], &["--deflate"], "20 received, none compressed\n"),
+            (&["--deflate"], &[], "20 received\n"),
+        ] {
+            let server = Server::start(&[server_args, &["--runtime", runtime]].concat());
+            let url = server.url();
+            let arguments = [&[&url, "--runtime", runtime], client_args].concat();
+            let ended = Client::start(&arguments).end_of_input(lines.clone());
+            assert_eq!((ended.status, &ended.stdout), (Some(0), &lines), "{}", ended.stderr);
+            assert!(ended.stderr.ends_with(end), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
 fn the_server_logs_each_connection() {
     let mut server = Server::start(&["--subprotocol", "chat"]);
     let url = format!("{}/room?secret", server.url());
