@@ -62,7 +62,8 @@
 //! - **Linear.** Each byte is looked at a fixed number of times, however the input is cut.
 //! - **Lent, not copied.** Payloads are slices of the [`RecvBuf`] that the transport read into, unmasked and joined in place;
 //!   [`RecvBuf::take_payload`] makes them owned. A large payload that a server sends as [`Bytes`] goes out as it is.
-//! - **Deterministic.** The same seed and the same calls give the same bytes, so any failure can be replayed.
+//! - **Deterministic.** The same seed and the same calls give the same bytes, so any failure can be replayed. (Compressed ones if no pool
+//!   hands compressors on.)
 //!
 //! # Where things are
 //!

@@ -52,6 +52,9 @@ struct Idle {
 impl DeflatePool {
     /// Keeps at most `idle_max` compressors and as many inflaters; what more comes back is freed.
     ///
+    /// With 0, every compressor is new, and the same calls give the same bytes. One that was used before may choose other matches, and so make
+    /// other bytes of the same message, a little longer or shorter.
+    ///
     /// By default 16, about 3.5 MB: as many as there are threads that use one at a time, on most machines.
     pub fn new(idle_max: usize) -> Self {
         Self(Arc::new(Shared { idle_max, idle: Mutex::default(), totals: Totals::default() }))
