@@ -221,7 +221,7 @@ impl Link {
     }
 }
 
-/// The end of a [`Link`] that an adapter is given.
+/// The end of a scripted connection that an adapter is given.
 pub struct Stream(Arc<Link>);
 
 impl Stream {
