@@ -1,6 +1,8 @@
-//! Times on a machine that others use, too: many short rounds, interleaved, and their median.
+//! Times on a machine that others use, too: the processor's time of this thread, in many short rounds, interleaved, and their median.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// How long one subject works in one round.
 const SLICE: Duration = Duration::from_millis(2);
@@ -13,9 +15,7 @@ pub fn medians(rounds: usize, subjects: &mut [Box<dyn FnMut(usize) + '_>]) -> Ve
     let mut times = vec![Vec::with_capacity(rounds); subjects.len()];
     for _ in 0..rounds {
         for ((subject, &items), times) in subjects.iter_mut().zip(&items).zip(&mut times) {
-            let start = Instant::now();
-            subject(items);
-            times.push(start.elapsed().as_nanos() as f64 / items as f64);
+            times.push(time(|| subject(items)).as_nanos() as f64 / items as f64);
         }
     }
     times.iter_mut().map(|times| median(times)).collect()
@@ -27,12 +27,21 @@ pub fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The processor's time that `work` takes: what others take of it meanwhile does not count.
+fn time(work: impl FnOnce()) -> Duration {
+    let now = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+    };
+    let start = now();
+    work();
+    now() - start
+}
+
 fn items_in_a_slice(subject: &mut dyn FnMut(usize)) -> usize {
     let mut items = 1;
     loop {
-        let start = Instant::now();
-        subject(items);
-        let elapsed = start.elapsed();
+        let elapsed = time(|| subject(items));
         if elapsed >= SLICE / 4 {
             let whole = items as f64 * SLICE.as_secs_f64() / elapsed.as_secs_f64();
             return (whole as usize).max(1);
