@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf as _, Bytes};
 
-use crate::frame::{HEADER_LEN_MAX, Header};
+use crate::frame::{HEADER_LEN_MAX, Header, append_masked};
 
 /// What waits to be written, in order.
 ///
@@ -42,9 +42,9 @@ impl SendBuf {
         self.len == 0
     }
 
-    /// Appends a header and a payload, and returns the latter to be masked in place.
+    /// Appends a header and a payload, which is masked if the header says so.
     #[inline(always)] // so that the header need not be laid out in memory
-    pub(crate) fn push(&mut self, header: &Header, payload: &[u8]) -> &mut [u8] {
+    pub(crate) fn push(&mut self, header: &Header, payload: &[u8]) {
         if self.packed.capacity() - self.packed.len() < HEADER_LEN_MAX + payload.len() {
             self.make_room(HEADER_LEN_MAX + payload.len());
         }
@@ -54,9 +54,11 @@ impl SendBuf {
         // All of the array, whose length is known, is copied faster than the part of it that is to stay.
         self.packed.extend_from_slice(&bytes);
         self.packed.truncate(at);
-        self.packed.extend_from_slice(payload);
+        match header.masking_key {
+            Some(key) => append_masked(&mut self.packed, payload, key),
+            None => self.packed.extend_from_slice(payload),
+        }
         self.len += self.packed.len() - start;
-        &mut self.packed[at..]
     }
 
     /// Appends bytes that are no frame.
@@ -180,7 +182,7 @@ const ROOMY_ROUNDS_MAX: u8 = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Opcode, Rsv};
+    use crate::frame::{Opcode, Rsv, apply_mask};
     use proptest::prelude::*;
 
     fn waiting(buf: &SendBuf) -> Vec<u8> {
@@ -242,9 +244,13 @@ mod tests {
                         let header = Header { fin: true, rsv: Rsv::NONE, opcode, masking_key, payload_len: n as u64 };
                         let mut head = [0; HEADER_LEN_MAX];
                         let head_len = header.encode(&mut head);
-                        prop_assert_eq!(&*buf.push(&header, &bytes), &bytes);
+                        buf.push(&header, &bytes);
                         model.extend_from_slice(&head[..head_len]);
+                        let at = model.len();
                         model.extend(bytes);
+                        if let Some(key) = masking_key {
+                            apply_mask(&mut model[at..], key, 0);
+                        }
                     }
                     3 => { buf.push_raw(&bytes); model.extend(bytes); }
                     1 => { buf.push_shared(bytes.clone().into()); model.extend(bytes); }

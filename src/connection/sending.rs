@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use super::receiving::Stream;
 use super::{Connection, ReadyState, Role, SendError, State};
-use crate::frame::{CONTROL_PAYLOAD_LEN_MAX, ClosePayload, Header, Opcode, Rsv, Utf8Validator, apply_mask};
+use crate::frame::{CONTROL_PAYLOAD_LEN_MAX, ClosePayload, Header, Opcode, Rsv, Utf8Validator};
 use crate::message::{Message, MessageKind};
 
 /// Whether a fragment is its message's last.
@@ -336,10 +336,7 @@ impl Connection {
         };
         let header = Header { fin, rsv, opcode, masking_key, payload_len: payload.len() as u64 };
         self.timers.output_queued(now, self.send_buf.is_empty());
-        let payload = self.send_buf.push(&header, payload);
-        if let Some(key) = masking_key {
-            apply_mask(payload, key, 0);
-        }
+        self.send_buf.push(&header, payload);
     }
 
     /// Queues a whole message for which there is room, without a copy if that is worth it.

@@ -1,9 +1,11 @@
 //! Masking: the exclusive-or that a client lays over each payload.
 //!
-//! The one file of the crate with `unsafe`: calls of what is compiled for a processor with AVX2, once the processor is known to have it. On
-//! aarch64, vector registers are there always.
+//! The one file of the crate with `unsafe`: calls of what is compiled for a processor with AVX2, once the processor is known to have it (on
+//! aarch64, vector registers are there always), and a copy that masks on its way into memory that holds nothing yet.
 
 #![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
 
 /// Masks or unmasks `payload` in place, starting `offset` bytes into the frame's payload.
 ///
@@ -25,6 +27,45 @@ pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: u64) {
 #[target_feature(enable = "avx2")]
 fn xor_avx2(payload: &mut [u8], key: u32) {
     xor(payload, key);
+}
+
+/// Appends `payload` to `out`, masked on the way: one pass over memory instead of two.
+pub(crate) fn append_masked(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
+    out.reserve(payload.len());
+    let key = rotated(key, 0);
+    let place = &mut out.spare_capacity_mut()[..payload.len()];
+    #[cfg(target_arch = "x86_64")]
+    if payload.len() >= AVX2_LEN_MIN && std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        unsafe { xor_to_avx2(place, payload, key) };
+    } else {
+        xor_to(place, payload, key);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    xor_to(place, payload, key);
+    // SAFETY: each of these bytes has just been written.
+    unsafe { out.set_len(out.len() + payload.len()) };
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn xor_to_avx2(place: &mut [MaybeUninit<u8>], payload: &[u8], key: u32) {
+    xor_to(place, payload, key);
+}
+
+/// Writes each byte of `place`, which is as long as `payload`.
+#[inline(always)]
+fn xor_to(place: &mut [MaybeUninit<u8>], payload: &[u8], key: u32) {
+    assert_eq!(place.len(), payload.len());
+    let wide = u64::from(key) << 32 | u64::from(key);
+    let (words, tail) = payload.as_chunks::<8>();
+    let (word_places, tail_places) = place.as_chunks_mut::<8>();
+    for (word, place) in words.iter().zip(word_places) {
+        *place = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes().map(MaybeUninit::new);
+    }
+    for ((byte, key), place) in tail.iter().zip(wide.to_ne_bytes()).zip(tail_places) {
+        place.write(byte ^ key);
+    }
 }
 
 /// Blocks of 64 bytes, so that the compiler uses the widest registers there are; then what is left, in ever smaller steps.
@@ -99,7 +140,11 @@ mod tests {
             let start = start.min(fast.len());
             apply_mask(&mut fast[start..], key, offset);
             plain(&mut slow[start..], key, offset);
-            prop_assert_eq!(fast, slow);
+            prop_assert_eq!(&fast, &slow);
+            let mut appended = slow[..start].to_vec();
+            append_masked(&mut appended, &fast[start..], key);
+            plain(&mut slow[start..], key, 0);
+            prop_assert_eq!(appended, slow);
         }
 
         #[test]

@@ -25,6 +25,7 @@ mod utf8;
 
 pub use close::{CLOSE_REASON_LEN_MAX, CloseCode, ClosePayload, ClosePayloadError};
 pub use header::{CONTROL_PAYLOAD_LEN_MAX, HEADER_LEN_MAX, Header, HeaderDecoder, HeaderError, Rsv};
+pub(crate) use mask::append_masked;
 pub use mask::apply_mask;
 pub use opcode::Opcode;
 pub use utf8::{Utf8Error, Utf8Validator, from_utf8};
