@@ -51,3 +51,39 @@ pub async fn cancel_after<F: Future>(polls: usize, future: F) -> Option<F::Outpu
     })
     .await
 }
+
+/// Makes a test of each body on each of the runtimes.
+#[macro_export]
+macro_rules! on_every_runtime {
+    ($($claim:ident: $body:ident($($argument:expr),*);)*) => {
+        mod on_tokio {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                super::$body::<::sansocket_tokio::Tokio>($($argument),*).await;
+            })*
+        }
+
+        mod on_smol {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[test]
+            fn $claim() {
+                smol::block_on(super::$body::<::sansocket_async_std::Smol>($($argument),*));
+            })*
+        }
+
+        mod on_async_std {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[test]
+            fn $claim() {
+                async_std::task::block_on(super::$body::<::sansocket_async_std::AsyncStd>($($argument),*));
+            })*
+        }
+    };
+}

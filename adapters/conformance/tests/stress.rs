@@ -1,13 +1,11 @@
 //! Much at once, on the real runtimes and their threads.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sansocket::{CloseCode, Config};
 use sansocket_async::{Receiver, Runtime, Sender, WebSocket};
-use sansocket_async_std::{AsyncStd, Smol};
 use sansocket_conformance::{Manners, Pipe, pair};
-use sansocket_tokio::Tokio;
 
 async fn both_send<R: Runtime>(room: usize, messages: usize, len: usize) {
     let (client, server) = pair::<R>(room as u64, Manners { room, ..Manners::default() }, &Arc::default());
@@ -48,36 +46,6 @@ async fn send_and_receive<R: Runtime>(
     all_sent.recv().await.unwrap();
     sender.start_close(CloseCode::NORMAL, "").unwrap();
     assert_eq!(receiver.recv().await.unwrap(), None);
-}
-
-/// A lost wake-up would hold an answer up until somebody looks, a second later.
-async fn answers_come_at_once<R: Runtime>(rounds: usize) {
-    let manners = Manners { room: 64, pending_once_in: 7, yield_once_in: 5, holds_back: true };
-    let (client, server) = pair::<R>(rounds as u64, manners, &Arc::default());
-    R::spawn(async move { echo(server).await });
-    let (sender, mut receiver) = client.split();
-    let (ask, asked) = smol::channel::bounded::<usize>(1);
-    R::spawn(async move {
-        while let Ok(len) = asked.recv().await {
-            sender.send(vec![7; len]).await.unwrap();
-        }
-    });
-    let mut late = 0;
-    for round in 0..rounds {
-        let len = round % 300;
-        let asked_at = Instant::now();
-        ask.send(len).await.unwrap();
-        assert_eq!(receiver.recv().await.unwrap().unwrap().as_bytes().len(), len);
-        late += usize::from(asked_at.elapsed() >= Duration::from_millis(900));
-    }
-    // A machine may be as slow as that for once.
-    assert!(late <= 1, "{late} of {rounds} answers were held up");
-}
-
-async fn echo<R: Runtime>(mut socket: WebSocket<Pipe, R>) {
-    while let Ok(Some(message)) = socket.recv().await {
-        socket.send(message).await.unwrap();
-    }
 }
 
 /// Senders in tasks of their own while the stream is cut: everybody is told.
@@ -126,42 +94,10 @@ async fn nobody_waits_behind_a_cut<R: Runtime>() {
 /// `cargo test --release -p sansocket-conformance --test stress` sends 1 MB through one byte and 10 MB through 64.
 const SCALE: usize = if cfg!(debug_assertions) { 5 } else { 100 };
 
-macro_rules! on_every_runtime {
-    ($($claim:ident: $body:ident($($argument:expr),*);)*) => {
-        mod on_tokio {
-            use super::SCALE;
-
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $claim() {
-                super::$body::<super::Tokio>($($argument),*).await;
-            })*
-        }
-
-        mod on_smol {
-            use super::SCALE;
-
-            $(#[test]
-            fn $claim() {
-                smol::block_on(super::$body::<super::Smol>($($argument),*));
-            })*
-        }
-
-        mod on_async_std {
-            use super::SCALE;
-
-            $(#[test]
-            fn $claim() {
-                async_std::task::block_on(super::$body::<super::AsyncStd>($($argument),*));
-            })*
-        }
-    };
-}
-
-on_every_runtime! {
+sansocket_conformance::on_every_runtime! {
     both_ends_send_at_once_through_a_pipe_of_one_byte: both_send(1, 10 * SCALE, 1000);
     both_ends_send_at_once_through_a_pipe_of_64_bytes: both_send(64, 100 * SCALE, 1000);
     both_ends_send_10_mb_at_once_through_a_pipe_of_4_kib: both_send(4096, 1000, 10_000);
     both_ends_send_10_mb_at_once_in_one_message: both_send(4096, 1, 10_000_000);
-    every_answer_comes_at_once: answers_come_at_once(1000);
     nobody_waits_when_the_stream_is_cut: nobody_waits_behind_a_cut();
 }
