@@ -39,7 +39,7 @@
 //!
 //! # The library
 //!
-//! DEFLATE itself is zlib-rs, used directly, in safe Rust. It inflates JSON two to three times as fast as miniz_oxide, and beside `flate2` on top of it
+//! DEFLATE itself is zlib-rs, used directly, in safe Rust. It inflates JSON 1.3 to 2 times as fast as miniz_oxide, and beside `flate2` on top of it
 //! it has the settings that matter here: the memory level, the strategy, and stopping at the end of a block.
 
 mod config;
