@@ -186,6 +186,7 @@ impl Drop for Pipe {
         let flushed = sent.bytes.len() - std::mem::take(&mut sent.held_back);
         sent.bytes.truncate(flushed);
         sent.wake_both();
+        drop(sent); // The other end locks the two in the other order.
         let mut received = lock(&self.received);
         received.abandoned = true;
         received.wake_both();
