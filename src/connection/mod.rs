@@ -65,7 +65,7 @@ use crate::buffer::SendBuf;
 use crate::handshake::ClientRequest;
 use closing::Ending;
 use deadlines::Timers;
-use keystream::Keystream;
+pub(crate) use keystream::Keystream;
 use opening::Opening;
 use receiving::{Receiving, Stream};
 use sending::Sending;
