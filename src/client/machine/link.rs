@@ -1,0 +1,97 @@
+//! The connection of the moment, and what is to be known about its output.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::client::{Attempt, Cause};
+use crate::connection::Connection;
+
+/// A connection with what leads up to it and what follows from it.
+pub(super) struct Link {
+    pub(super) connection: Connection,
+    /// By which it came, in case that it leads on.
+    pub(super) attempt: Attempt,
+    /// Since when it is open; `None` while the handshake is under way.
+    pub(super) opened_at: Option<Instant>,
+    pub(super) auth: AuthState,
+    /// Whether messages leave.
+    pub(super) is_ready: bool,
+    /// How many bytes the transport has taken.
+    pub(super) written: u64,
+    /// How many bytes the last poll left unread.
+    pub(super) unread_len: usize,
+    /// Messages that the transport has taken.
+    pub(super) messages_written: u64,
+    /// Of those, how many the peer is known to have received.
+    pub(super) messages_confirmed: u64,
+    /// Pings without an answer, oldest first.
+    pub(super) pings: VecDeque<SentPing>,
+    /// Whether a beat waits for room in the output.
+    pub(super) beat_due: bool,
+    /// Where in the output the last beat ends, until it has left.
+    pub(super) beat_end: Option<u64>,
+    /// Why it ends, if that is known better than the connection knows.
+    pub(super) cause: Option<Cause>,
+    /// Whether the attempt goes on elsewhere.
+    pub(super) is_redirected: bool,
+}
+
+/// How it stands with the credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AuthState {
+    /// There are none, or they are accepted.
+    Done,
+    /// They wait for room in the output.
+    Unsent,
+    /// They wait for an answer.
+    Sent { deadline: Option<Instant> },
+    /// The answer has not come in time.
+    TimedOut,
+}
+
+/// A ping whose pong shows what has arrived.
+pub(super) struct SentPing {
+    pub(super) payload: [u8; 8],
+    /// Where in the output it begins.
+    pub(super) begin: u64,
+    /// How many messages had been written whole, or were to be before it.
+    pub(super) messages: u64,
+    pub(super) is_beat: bool,
+}
+
+impl Link {
+    pub(super) fn new(connection: Connection, attempt: Attempt) -> Self {
+        Self {
+            connection,
+            attempt,
+            opened_at: None,
+            auth: AuthState::Done,
+            is_ready: false,
+            written: 0,
+            unread_len: 0,
+            messages_written: 0,
+            messages_confirmed: 0,
+            pings: VecDeque::new(),
+            beat_due: false,
+            beat_end: None,
+            cause: None,
+            is_redirected: false,
+        }
+    }
+
+    /// Where its output ends by now.
+    pub(super) fn output_end(&self) -> u64 {
+        self.written + self.connection.buffered_len() as u64
+    }
+
+    /// Takes the pong's ping, and all before it, which it answers as well. RFC 6455 section 5.5.3.
+    pub(super) fn take_ping(&mut self, payload: &[u8]) -> Option<SentPing> {
+        let at = self.pings.iter().position(|ping| ping.payload == payload)?;
+        let mut was_beat = false;
+        for _ in 0..at {
+            was_beat |= self.pings.pop_front().is_some_and(|ping| ping.is_beat);
+        }
+        let ping = self.pings.pop_front()?;
+        Some(SentPing { is_beat: ping.is_beat || was_beat, ..ping })
+    }
+}

@@ -1,0 +1,520 @@
+//! A client and servers without a network between them: what is retried, credentials, redirects, heartbeat, the end.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sansocket::client::{
+    Auth, AuthAnswer, Beat, Cause, Client, ClientConfig, ClientEvent, ClientState, ConnectFailure, ConnectFailureKind,
+    Delivery, DropReason, End, Jitter, Order, Outcome, Prepared, RejectReason, Token,
+};
+use sansocket::{
+    Acceptance, ClientOptions, CloseCode, Config, Connection, Event, Message, ReadyState, RecvBuf, Rejection,
+};
+use support::{MS, SEC};
+
+/// A client with the server of the moment, which sends back what it gets unless told otherwise.
+struct Rig {
+    client: Client,
+    input: RecvBuf,
+    server: Option<Connection>,
+    server_input: RecvBuf,
+    answer: fn(&str) -> Option<&'static str>,
+    now: Instant,
+    start: Instant,
+    events: Vec<ClientEvent>,
+    received: Vec<String>,
+}
+
+fn config(change: impl FnOnce(&mut ClientConfig)) -> ClientConfig {
+    let mut config = ClientConfig::default();
+    config.backoff.jitter = Jitter::None;
+    change(&mut config);
+    config
+}
+
+fn with_auth(config: &mut ClientConfig) {
+    config.auth = Some(Auth::new("token 1", |message| match message.as_text() {
+        Some("ok") => AuthAnswer::Accepted,
+        Some("no") => AuthAnswer::Refused("expired".into()),
+        _ => AuthAnswer::Other,
+    }));
+}
+
+impl Rig {
+    fn new(config: ClientConfig) -> Self {
+        Self::with_options(ClientOptions::new("ws://example.com/a").unwrap(), config)
+    }
+
+    fn with_options(options: ClientOptions, config: ClientConfig) -> Self {
+        let now = Instant::now();
+        Self {
+            client: Client::new(options, config, [7; 32], now),
+            input: RecvBuf::new(),
+            server: None,
+            server_input: RecvBuf::new(),
+            answer: |_| None,
+            now,
+            start: now,
+            events: Vec::new(),
+            received: Vec::new(),
+        }
+    }
+
+    fn order(&mut self) -> Option<Order> {
+        self.client.poll_order(self.now)
+    }
+
+    /// Obeys the order to connect, and lets the server answer like this.
+    fn connect(&mut self, respond: impl Fn(&mut Connection, Instant)) {
+        let order = self.order();
+        assert!(matches!(order, Some(Order::Connect(_))), "{order:?}");
+        self.client.handle_connected(self.now);
+        self.input = RecvBuf::new();
+        self.server_input = RecvBuf::new();
+        let mut limits = Config::default();
+        limits.ping_interval = None;
+        self.server = Some(Connection::server(limits, [9; 32], self.now));
+        self.pump(&respond);
+    }
+
+    fn accept(&mut self) {
+        self.connect(|server, now| server.accept(now, &Acceptance::new()).unwrap());
+    }
+
+    fn refuse(&mut self, status: u16, headers: &[(&str, &str)]) {
+        self.connect(|server, now| {
+            let mut rejection = Rejection::new(status).unwrap();
+            for (name, value) in headers {
+                rejection = rejection.header(name, value).unwrap();
+            }
+            server.reject(now, &rejection).unwrap();
+        });
+    }
+
+    fn run(&mut self) {
+        self.pump(&|_, _| ());
+    }
+
+    /// Until nothing happens any more.
+    fn pump(&mut self, respond: &dyn Fn(&mut Connection, Instant)) {
+        let now = self.now;
+        loop {
+            let mut progress = false;
+            while let Some(event) = self.client.poll_event(now, &mut self.input) {
+                self.events.push(event);
+                progress = true;
+            }
+            let Some(server) = &mut self.server else { break };
+            let out = self.client.outgoing().to_vec();
+            self.server_input.extend_from_slice(&out);
+            self.client.advance_outgoing(now, out.len());
+            progress |= !out.is_empty();
+            while let Some(event) = server.poll_event(now, &mut self.server_input) {
+                progress = true;
+                match event {
+                    Event::Request(_) => respond(server, now),
+                    Event::Text(text) => {
+                        self.received.push(text.to_owned());
+                        if let Some(answer) = (self.answer)(text) {
+                            server.send_text(now, answer).unwrap();
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            let out = server.outgoing().to_vec();
+            self.input.extend_from_slice(&out);
+            server.advance_outgoing(now, out.len());
+            progress |= !out.is_empty();
+            if server.poll_stream().is_some() {
+                self.client.handle_eof();
+                progress = true;
+            }
+            if self.server.is_some() && matches!(self.client.state(), ClientState::Waiting | ClientState::Closed) {
+                assert!(matches!(self.order(), Some(Order::Drop)), "{:?}", self.client);
+                self.server = None;
+            }
+            if !progress {
+                break;
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        self.server = None;
+        self.client.handle_transport_error();
+        self.run();
+        assert!(matches!(self.order(), Some(Order::Drop)));
+    }
+
+    fn at(&mut self, after_start: Duration) {
+        self.now = self.start + after_start;
+        self.client.handle_timeout(self.now);
+        assert!(self.client.poll_timeout().is_none_or(|at| at > self.now || self.client.state() == ClientState::Open));
+        self.run();
+    }
+
+    /// Lets the clock strike when it is due, and returns when that was.
+    fn strike(&mut self) -> Duration {
+        let at = self.client.poll_timeout().expect("something is due") - self.start;
+        self.at(at);
+        at
+    }
+
+    fn events(&mut self) -> Vec<ClientEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn outcomes(&mut self) -> Vec<(u64, Outcome)> {
+        let of = |event| if let ClientEvent::Outcome(token, outcome) = event { Some((token.0, outcome)) } else { None };
+        self.events().into_iter().filter_map(of).collect()
+    }
+
+    fn end(&self) -> Option<&End> {
+        self.events.iter().find_map(|event| if let ClientEvent::Ended(end) = event { Some(end) } else { None })
+    }
+}
+
+fn refusal(cause: &Cause) -> Option<u16> {
+    if let Cause::Refused(refusal) = cause { Some(refusal.status) } else { None }
+}
+
+#[test]
+fn messages_wait_until_the_connection_is_open_and_leave_in_order() {
+    let mut rig = Rig::new(config(|_| ()));
+    assert_eq!((rig.client.state(), rig.client.state().ready_state()), (ClientState::Waiting, ReadyState::Connecting));
+    for text in ["1", "2"] {
+        rig.client.send(rig.now, text).unwrap();
+    }
+    rig.accept();
+    rig.client.send(rig.now, "3").unwrap();
+    rig.run();
+    assert_eq!(rig.received, ["1", "2", "3"]);
+    assert_eq!(rig.outcomes(), [1, 2, 3].map(|token| (token, Outcome::Written)));
+    assert_eq!(rig.client.state(), ClientState::Open);
+}
+
+#[test]
+fn what_left_in_part_goes_out_first_on_the_next_connection() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.accept();
+    for text in ["whole", "partly", "not at all"] {
+        rig.client.send(rig.now, text).unwrap();
+    }
+    let frame = |text: &str| text.len() + 6;
+    rig.client.advance_outgoing(rig.now, frame("whole") + frame("partly") - 1);
+    rig.cut();
+    let events = rig.events();
+    assert!(events.contains(&ClientEvent::Outcome(Token(1), Outcome::Written)), "{events:?}");
+    assert!(events.iter().any(|event| matches!(event, ClientEvent::Lost { in_doubt: 1, .. })), "{events:?}");
+    assert_eq!(rig.strike(), 5 * SEC);
+    rig.client.send(rig.now, "newer").unwrap();
+    rig.accept();
+    assert_eq!(rig.received, ["partly", "not at all", "newer"]);
+    assert_eq!(rig.outcomes(), [2, 3, 4].map(|token| (token, Outcome::Written)));
+}
+
+#[test]
+fn with_at_least_once_what_no_pong_confirms_is_sent_again() {
+    let mut rig = Rig::new(config(|config| config.queue.delivery = Delivery::AtLeastOnce));
+    rig.accept();
+    rig.client.send(rig.now, "confirmed").unwrap();
+    rig.run();
+    rig.client.advance_outgoing(rig.now, rig.client.outgoing().len());
+    assert_eq!(rig.outcomes(), [(1, Outcome::Confirmed)], "by the pong to a ping that is sent for it");
+    rig.client.send(rig.now, "lost").unwrap();
+    rig.client.advance_outgoing(rig.now, rig.client.outgoing().len());
+    rig.cut();
+    rig.strike();
+    rig.accept();
+    assert_eq!(rig.received, ["confirmed", "lost"]);
+    assert_eq!(rig.client.metrics(rig.now).messages_resent, 1);
+    assert_eq!(rig.outcomes(), [(2, Outcome::Confirmed)]);
+}
+
+#[test]
+fn a_refusal_that_would_come_again_stops_the_client() {
+    for status in [200, 401, 403, 404] {
+        let mut rig = Rig::new(config(|_| ()));
+        rig.client.send(rig.now, "waits").unwrap();
+        rig.refuse(status, &[]);
+        let end = rig.end().cloned();
+        assert!(matches!(&end, Some(End::Stopped(cause)) if refusal(cause) == Some(status)), "{end:?}");
+        assert_eq!(rig.outcomes(), [(1, Outcome::Dropped(DropReason::Ended))]);
+        assert_eq!((rig.client.state(), rig.client.poll_timeout()), (ClientState::Closed, None));
+        let rejected = rig.client.send(rig.now, "too late").unwrap_err();
+        assert_eq!((rejected.reason, rejected.message), (RejectReason::Closed, Message::from("too late")));
+    }
+}
+
+#[test]
+fn retry_after_is_followed_in_seconds_and_by_date() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.refuse(503, &[("Retry-After", "7")]);
+    assert_eq!(rig.strike(), 12 * SEC, "7 s and the first delay");
+    // It is 08:49:07 by now.
+    rig.client.handle_wall_clock(rig.now, Duration::from_secs(784_111_747));
+    rig.refuse(503, &[("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+    assert_eq!(rig.strike(), (12 + 30 + 10) * SEC);
+}
+
+#[test]
+fn the_client_gives_up_when_its_attempts_are_used_up() {
+    let mut rig = Rig::new(config(|config| config.backoff.attempts_max = Some(2)));
+    for _ in 0..3 {
+        assert!(matches!(rig.order(), Some(Order::Connect(_))));
+        let failure = ConnectFailure { kind: ConnectFailureKind::Io, message: "refused".into() };
+        rig.client.handle_connect_failed(rig.now, failure);
+        rig.run();
+        if rig.end().is_none() {
+            rig.strike();
+        }
+    }
+    assert!(matches!(rig.end(), Some(End::GaveUp(Cause::Connect(_)))));
+    assert!(rig.order().is_none());
+}
+
+#[test]
+fn a_connect_that_takes_too_long_is_given_up() {
+    let mut rig = Rig::new(config(|_| ()));
+    assert!(matches!(rig.order(), Some(Order::Connect(_))));
+    rig.at(10 * SEC - MS);
+    assert_eq!(rig.client.state(), ClientState::Connecting);
+    rig.at(10 * SEC);
+    assert!(matches!(rig.order(), Some(Order::Drop)));
+    rig.client.handle_connected(rig.now); // too late
+    assert_eq!(rig.client.state(), ClientState::Waiting);
+    assert_eq!(rig.strike(), 15 * SEC);
+}
+
+#[test]
+fn a_redirect_is_followed_at_once() {
+    let options = ClientOptions::new("ws://example.com/a").unwrap().redirects(1);
+    let mut rig = Rig::with_options(options, config(|_| ()));
+    assert!(matches!(rig.order(), Some(Order::Connect(_))));
+    rig.client.handle_connected(rig.now);
+    rig.client.advance_outgoing(rig.now, rig.client.outgoing().len());
+    rig.input.extend_from_slice(b"HTTP/1.1 302 Found\r\nLocation: ws://b.example/c\r\nContent-Length: 0\r\n\r\n");
+    rig.run();
+    assert!(matches!(rig.order(), Some(Order::Drop)));
+    let Some(Order::Connect(attempt)) = rig.order() else { panic!() };
+    assert_eq!(attempt.address(), Ok(("b.example", 80)));
+    assert_eq!(rig.events(), [], "nothing has failed");
+}
+
+#[test]
+fn nothing_leaves_before_the_credentials_are_accepted() {
+    let mut rig = Rig::new(config(with_auth));
+    rig.client.send(rig.now, "secret").unwrap();
+    rig.accept();
+    assert_eq!((&rig.received[..], rig.client.state()), (&["token 1".to_owned()][..], ClientState::Authenticating));
+    rig.server.as_mut().unwrap().send_text(rig.now, "hello").unwrap();
+    rig.run();
+    assert!(rig.events().contains(&ClientEvent::Message("hello".into())), "what is no answer is delivered");
+    rig.server.as_mut().unwrap().send_text(rig.now, "ok").unwrap();
+    rig.run();
+    assert_eq!(rig.received, ["token 1", "secret"]);
+    assert_eq!(rig.events()[0], ClientEvent::Ready { again: false }, "the answer is not delivered");
+}
+
+#[test]
+fn credentials_without_an_answer_are_closed_with_4001() {
+    let mut rig = Rig::new(config(with_auth));
+    rig.accept();
+    rig.at(10 * SEC - MS);
+    assert_eq!(rig.client.state(), ClientState::Authenticating);
+    rig.at(10 * SEC);
+    let events = rig.events();
+    assert!(
+        events.iter().any(|event| matches!(event, ClientEvent::Lost { cause: Cause::AuthTimedOut, .. })),
+        "{events:?}"
+    );
+    assert_eq!(rig.client.state(), ClientState::Waiting);
+}
+
+#[test]
+fn refused_credentials_are_the_end_unless_there_are_others() {
+    let answer = |text: &str| if text == "token 2" { Some("ok") } else { Some("no") };
+    let mut rig = Rig::new(config(with_auth));
+    rig.answer = answer;
+    rig.accept();
+    assert!(matches!(rig.end(), Some(End::Stopped(Cause::AuthRefused(why))) if why == "expired"));
+
+    for (prepared, ends) in [(Prepared::Unchanged, true), (Prepared::Credentials("token 2".into()), false)] {
+        let mut rig = Rig::new(config(|config| {
+            with_auth(config);
+            config.asks_before_attempt = true;
+        }));
+        rig.answer = answer;
+        let asked = rig.order();
+        assert!(matches!(asked, Some(Order::Prepare { cause: None, needs_credentials: false })), "{asked:?}");
+        rig.client.handle_prepared(rig.now, Prepared::Unchanged);
+        rig.accept();
+        rig.strike();
+        let asked = rig.order();
+        assert!(matches!(asked, Some(Order::Prepare { cause: Some(_), needs_credentials: true })), "{asked:?}");
+        rig.client.handle_prepared(rig.now, prepared);
+        rig.run();
+        assert_eq!(rig.end().is_some(), ends);
+        if !ends {
+            rig.accept();
+            assert_eq!(rig.client.state(), ClientState::Open);
+        }
+    }
+}
+
+#[test]
+fn credentials_are_renewed_without_reconnecting() {
+    let mut rig = Rig::new(config(with_auth));
+    rig.answer = |text| (text != "token 3").then_some("ok").or(Some("no"));
+    rig.accept();
+    rig.events();
+    rig.client.reauthenticate(rig.now, "token 2");
+    rig.run();
+    assert_eq!(rig.events(), [ClientEvent::Reauthenticated]);
+    assert_eq!((rig.client.state(), rig.client.metrics(rig.now).connections), (ClientState::Open, 1));
+    rig.client.reauthenticate(rig.now, "token 3");
+    rig.run();
+    assert!(matches!(rig.end(), Some(End::Stopped(Cause::AuthRefused(_)))));
+}
+
+#[test]
+fn whoever_is_not_told_what_to_connect_to_waits_for_so_long_and_tries_again() {
+    let mut rig = Rig::new(config(|config| config.asks_before_attempt = true));
+    assert!(matches!(rig.order(), Some(Order::Prepare { .. })));
+    assert_eq!(rig.strike(), 10 * SEC);
+    assert!(matches!(rig.events()[0], ClientEvent::AttemptFailed { attempt: 0, cause: Cause::Prepare(_) }));
+    rig.strike();
+    assert!(matches!(rig.order(), Some(Order::Prepare { .. })));
+    rig.client.handle_prepared(rig.now, Prepared::Request(Box::new(ClientOptions::new("ws://b.example/").unwrap())));
+    let Some(Order::Connect(attempt)) = rig.order() else { panic!() };
+    assert_eq!(attempt.address(), Ok(("b.example", 80)));
+}
+
+#[test]
+fn a_lost_heartbeat_ends_the_connection() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.accept();
+    let server = rig.server.take(); // It answers nothing any more.
+    rig.at(25 * SEC);
+    rig.client.advance_outgoing(rig.now, rig.client.outgoing().len());
+    rig.at(45 * SEC - MS);
+    assert_eq!(rig.client.state(), ClientState::Open);
+    rig.at(45 * SEC);
+    let events = rig.events();
+    assert!(events.iter().any(|event| matches!(event, ClientEvent::Lost { cause: Cause::HeartbeatLost, .. })));
+    assert!(server.is_some() && rig.client.state() == ClientState::Waiting);
+}
+
+#[test]
+fn a_message_may_be_the_heartbeat() {
+    let mut rig = Rig::new(config(|config| {
+        let is_answer = Arc::new(|message: &Message| message.as_text() == Some("pong"));
+        config.heartbeat.beat = Beat::Message { message: "ping".into(), is_answer };
+    }));
+    rig.answer = |text| (text == "ping").then_some("pong");
+    rig.accept();
+    rig.events();
+    rig.at(25 * SEC);
+    assert_eq!(rig.events(), [], "the answer is not delivered");
+    assert_eq!(rig.received, ["ping"]);
+    assert_eq!(rig.client.metrics(rig.now).rtt, Some(Duration::ZERO));
+}
+
+#[test]
+fn a_day_of_heartbeat_takes_milliseconds() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.accept();
+    let mut beats = 0;
+    while rig.strike() < 24 * 3600 * SEC {
+        beats += 1;
+    }
+    assert_eq!(beats, 24 * 3600 / 25 - 1);
+    assert_eq!((rig.client.state(), rig.client.metrics(rig.now).connections), (ClientState::Open, 1));
+    assert_eq!(rig.client.metrics(rig.now).uptime, 24 * 3600 * SEC);
+}
+
+#[test]
+fn a_close_waits_for_what_is_queued_over_as_many_connections_as_that_takes() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.client.send(rig.now, "first").unwrap();
+    rig.client.close(rig.now, CloseCode::NORMAL, "done", 60 * SEC).unwrap();
+    assert_eq!(rig.client.state(), ClientState::Closing);
+    assert_eq!(rig.client.send(rig.now, "no more").unwrap_err().reason, RejectReason::Closed);
+    rig.refuse(503, &[]);
+    rig.server = None;
+    while rig.client.outgoing().is_empty() && rig.received.is_empty() {
+        match rig.order() {
+            Some(Order::Drop) => {}
+            Some(Order::Connect(_)) => {
+                rig.client.handle_connected(rig.now);
+                rig.input = RecvBuf::new();
+                rig.server_input = RecvBuf::new();
+                rig.server = Some(Connection::server(Config::default(), [9; 32], rig.now));
+                rig.pump(&|server, now| server.accept(now, &Acceptance::new()).unwrap());
+            }
+            _ => drop(rig.strike()),
+        }
+    }
+    assert_eq!(rig.received, ["first"]);
+    let events = rig.events();
+    assert!(events.contains(&ClientEvent::Drained), "{events:?}");
+    assert!(matches!(events.last(), Some(ClientEvent::Ended(End::Closed(Some(closed)))) if closed.clean), "{events:?}");
+}
+
+#[test]
+fn a_close_does_not_wait_for_longer_than_it_was_told() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.client.send(rig.now, "never leaves").unwrap();
+    assert!(matches!(rig.order(), Some(Order::Connect(_))));
+    rig.client.close(rig.now, CloseCode::NORMAL, "", 3 * SEC).unwrap();
+    rig.at(3 * SEC - MS);
+    assert_eq!(rig.client.state(), ClientState::Closing);
+    rig.at(3 * SEC);
+    assert_eq!(rig.end(), Some(&End::Closed(None)));
+    assert_eq!(rig.outcomes(), [(1, Outcome::Dropped(DropReason::Ended))]);
+    assert!(matches!(rig.order(), Some(Order::Drop)));
+}
+
+#[test]
+fn an_abort_ends_at_once_and_only_once() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.accept();
+    rig.client.send(rig.now, "gone").unwrap();
+    for _ in 0..2 {
+        rig.client.abort(rig.now);
+    }
+    rig.server = None;
+    rig.run();
+    assert_eq!(rig.events.iter().filter(|event| matches!(event, ClientEvent::Ended(_))).count(), 1);
+    assert_eq!(rig.events.last(), Some(&ClientEvent::Ended(End::Aborted)));
+    assert!(matches!(rig.order(), Some(Order::Drop)));
+    assert!(rig.order().is_none());
+}
+
+#[test]
+fn a_close_that_may_not_be_sent_is_refused_and_nothing_has_happened() {
+    let mut rig = Rig::new(config(|_| ()));
+    assert!(rig.client.close(rig.now, CloseCode(1006), "", SEC).is_err());
+    assert!(rig.client.close(rig.now, CloseCode::NORMAL, &"x".repeat(124), SEC).is_err());
+    assert_eq!(rig.client.state(), ClientState::Waiting);
+}
+
+/// Nothing new is begun while events wait.
+#[test]
+fn whoever_never_polls_for_events_costs_bounded_memory() {
+    let mut rig = Rig::new(config(|config| config.asks_before_attempt = true));
+    let mut orders = 0;
+    for _ in 0..1000 {
+        orders += u32::from(rig.order().is_some());
+        if let Some(at) = rig.client.poll_timeout() {
+            rig.now = at;
+            rig.client.handle_timeout(at);
+        }
+    }
+    assert_eq!(orders, 1);
+    rig.run();
+    assert_eq!(rig.events().len(), 2);
+}

@@ -1,0 +1,642 @@
+//! A client, a server and the network between them in virtual time, seeded: connects that are refused, slow or never answered, servers that die
+//! in the handshake, before the credentials are answered and in the middle of a frame, links that are cut, half-open or stalled.
+//!
+//! `SANSOCKET_SEED` replays a failure, `SANSOCKET_SEEDS` says how many to run.
+
+mod support;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use sansocket::client::{
+    Auth, AuthAnswer, Client, ClientConfig, ClientEvent, ClientState, ConnectFailure, ConnectFailureKind, Delivery,
+    DropReason, End, Order, Outcome, Overflow, Prepared, RejectReason, Token,
+};
+use sansocket::{Acceptance, ClientOptions, CloseCode, Config, Connection, Event, RecvBuf, Rejection, StreamOrder};
+use support::{MS, Rng, SEC, for_each_seed};
+
+/// What happens on the way from end to end: everything accepted has one outcome, what is promised of it holds, and the client is back in time.
+#[test]
+fn whatever_the_network_does_each_message_has_one_outcome_and_the_client_comes_back() {
+    let seeds = std::env::var("SANSOCKET_SEEDS").ok().and_then(|count| count.parse().ok());
+    for_each_seed(seeds.unwrap_or(400), |seed| World::new(seed).run());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_story() {
+    let story = |seed| {
+        let mut world = World::new(seed);
+        world.run();
+        (world.now - world.start, world.received.clone(), world.outcomes.clone(), world.links_made)
+    };
+    for seed in 1000..1010 {
+        assert_eq!(story(seed), story(seed));
+    }
+}
+
+struct World {
+    rng: Rng,
+    start: Instant,
+    now: Instant,
+    client: Client,
+    input: RecvBuf,
+    delivery: Delivery,
+    overflow: Overflow,
+    has_auth: bool,
+    may_drop: bool,
+    messages_max: usize,
+    bytes_max: usize,
+    /// What the adapter has been told to do, and when the result is there.
+    connecting: Option<(Option<Instant>, bool)>,
+    /// The last is the client's, if it has a transport.
+    links: Vec<Link>,
+    has_transport: bool,
+    links_made: usize,
+    /// From then on, everything works.
+    well_at: Instant,
+    next_send: Option<Instant>,
+    /// The numbers of the messages, in the order in which the server received them.
+    received: Vec<u64>,
+    sent: BTreeMap<Token, u64>,
+    outcomes: BTreeMap<Token, Outcome>,
+    in_doubt: u64,
+    ready_since: Option<Instant>,
+    last_attempt: u32,
+    end: Option<End>,
+    steps: u32,
+}
+
+/// One transport with the server's end of it.
+struct Link {
+    server: Connection,
+    buf: RecvBuf,
+    to_server: VecDeque<(Instant, Segment)>,
+    to_client: VecDeque<(Instant, Segment)>,
+    delay: Duration,
+    chunk_max: usize,
+    fault: Option<(Trigger, Fault)>,
+    is_silent: bool,
+    is_writable: bool,
+    server_is_gone: bool,
+    greeting: Greeting,
+    /// Whether messages may come: there are no credentials to send, or they came.
+    is_authenticated: bool,
+    bytes_to_server: usize,
+}
+
+enum Segment {
+    Bytes(Vec<u8>),
+    Eof,
+    Reset,
+}
+
+#[derive(Clone, Copy)]
+enum Trigger {
+    At(Instant),
+    /// So many bytes of the client have arrived: in the middle of the handshake, or of a frame.
+    Bytes(usize),
+}
+
+#[derive(Clone, Copy)]
+enum Fault {
+    Reset,
+    /// Nobody is told.
+    Silence,
+    Close(u16),
+}
+
+/// How a server answers.
+#[derive(Clone, Copy, PartialEq)]
+enum Greeting {
+    Accept,
+    Status(u16, Option<u32>),
+    Nothing,
+    /// It accepts, but says nothing to the credentials.
+    DeafToAuth,
+    /// It closes with this code instead of an answer to the credentials.
+    CloseOnAuth(u16),
+}
+
+/// Above these, the test does not believe in progress.
+const STEPS_MAX: u32 = 200_000;
+const MESSAGES: u64 = 60;
+/// No wait of the client's lasts longer: the heartbeat (25 s and 20 s), a close (10 s), a delay (60 s, and 20 s that a server asks for), and a
+/// connect with handshake and credentials.
+const BACK_WITHIN: Duration = Duration::from_secs(45 + 10 + 80 + 5);
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let start = Instant::now();
+        let mut config = ClientConfig::default();
+        config.backoff.retry_after_max = 20 * SEC;
+        config.queue.delivery = [Delivery::AtMostOnce, Delivery::AtLeastOnce][rng.below(2)];
+        config.queue.overflow = [Overflow::Refuse, Overflow::DropOldest, Overflow::DropNewest][rng.below(3)];
+        config.queue.messages_max = [5, 20, 1000][rng.below(3)];
+        config.queue.bytes_max = [30_000, 1_000_000][rng.below(2)];
+        config.queue.age_max = rng.once_in(4).then_some(40 * SEC);
+        config.asks_before_attempt = rng.once_in(3);
+        config.auth = rng.once_in(2).then(|| {
+            Auth::new("credentials", |message| match message.as_text() {
+                Some("welcome") => AuthAnswer::Accepted,
+                Some("go away") => AuthAnswer::Refused("go away".into()),
+                _ => AuthAnswer::Other,
+            })
+        });
+        // Codes of the simulated server, some of which mean stop by default.
+        config.retry = config.retry.close_code(1000..=4999, sansocket::client::Verdict::Retry);
+        let mut limits = Config::default();
+        limits.high_water_mark = [1, 1000, 65_536][rng.below(3)];
+        let options = ClientOptions::new("ws://localhost/").unwrap().config(limits);
+        let (delivery, overflow) = (config.queue.delivery, config.queue.overflow);
+        let (messages_max, bytes_max) = (config.queue.messages_max, config.queue.bytes_max);
+        let has_auth = config.auth.is_some();
+        let age_max = config.queue.age_max;
+        let client = Client::new(options, config, [seed as u8; 32], start);
+        let may_drop = age_max.is_some() || overflow == Overflow::DropOldest;
+        let well_at = start + MS * rng.below(400_000) as u32;
+        Self {
+            rng,
+            start,
+            now: start,
+            client,
+            input: RecvBuf::new(),
+            delivery,
+            overflow,
+            has_auth,
+            may_drop,
+            messages_max,
+            bytes_max,
+            connecting: None,
+            links: Vec::new(),
+            has_transport: false,
+            links_made: 0,
+            well_at,
+            next_send: Some(start),
+            received: Vec::new(),
+            sent: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            in_doubt: 0,
+            ready_since: None,
+            last_attempt: 0,
+            end: None,
+            steps: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        let mut closing = false;
+        loop {
+            self.settle();
+            if !closing && self.next_send.is_none() && self.now >= self.well_at && self.is_back() {
+                self.client.close(self.now, CloseCode::NORMAL, "done", 600 * SEC).unwrap();
+                closing = true;
+                continue;
+            }
+            let Some(next) = self.next_due() else { break };
+            self.now = next.max(self.now);
+            assert!(
+                self.now < self.well_at + BACK_WITHIN || closing || self.is_back(),
+                "not back {:?} after all is well, but {}",
+                self.now - self.well_at,
+                self.client.state(),
+            );
+        }
+        self.judge();
+    }
+
+    fn is_back(&self) -> bool {
+        self.client.state() == ClientState::Open && self.links.last().is_some_and(|link| !link.is_lost())
+    }
+
+    /// All that happens at this moment.
+    fn settle(&mut self) {
+        loop {
+            self.steps += 1;
+            assert!(self.steps < STEPS_MAX, "no end of it: {:?}, {:?}", self.now - self.start, self.client);
+            let mut progress = self.orders();
+            progress |= self.connect_results();
+            progress |= self.application();
+            progress |= self.client_turn();
+            for at in 0..self.links.len() {
+                progress |= self.server_turn(at);
+            }
+            self.check_bounds();
+            if !progress {
+                return;
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        if self.end.is_some() {
+            // What is still under way arrives.
+            return self.links.iter().filter_map(Link::next_arrival).filter(|at| *at > self.now).min();
+        }
+        let mut due: Vec<Instant> = Vec::new();
+        due.extend(self.client.poll_timeout());
+        assert!(!due.is_empty(), "waits without a deadline: {:?}", self.client);
+        due.extend(self.next_send);
+        due.extend(self.connecting.and_then(|(at, _)| at));
+        due.extend((self.now < self.well_at).then_some(self.well_at));
+        for (at, link) in self.links.iter().enumerate() {
+            due.extend(link.next_arrival());
+            due.extend(link.server.poll_timeout().filter(|_| !link.server_is_gone));
+            if self.has_transport && at + 1 == self.links.len() {
+                due.extend(link.to_client.front().map(|(at, _)| *at).filter(|_| self.client.wants_read()));
+            }
+            if let Some((Trigger::At(at), _)) = link.fault {
+                due.push(at);
+            }
+        }
+        due.into_iter().filter(|at| *at > self.now).min()
+    }
+
+    fn orders(&mut self) -> bool {
+        let mut progress = false;
+        while let Some(order) = self.client.poll_order(self.now) {
+            progress = true;
+            match order {
+                Order::Prepare { .. } => {
+                    let prepared = match self.rng.below(4) {
+                        0 if self.now < self.well_at => Prepared::Failed("no token".into()),
+                        1 => Prepared::Credentials("credentials".into()),
+                        _ => Prepared::Unchanged,
+                    };
+                    self.client.handle_prepared(self.now, prepared);
+                }
+                Order::Connect(_) => {
+                    assert!(!self.has_transport && self.connecting.is_none(), "two transports at once");
+                    let delay = MS * self.rng.below(2000) as u32;
+                    self.connecting = Some(match self.rng.below(8) {
+                        0 if self.now < self.well_at => (None, false),
+                        1 | 2 if self.now < self.well_at => (Some(self.now + delay), false),
+                        _ => (Some(self.now + delay), true),
+                    });
+                }
+                Order::ShutdownWrite => self.end_output(),
+                Order::Drop => {
+                    self.connecting = None;
+                    if std::mem::take(&mut self.has_transport) {
+                        self.end_output();
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        progress
+    }
+
+    fn end_output(&mut self) {
+        self.links.last_mut().unwrap().send_to_server(self.now, Segment::Eof);
+    }
+
+    fn connect_results(&mut self) -> bool {
+        let Some((Some(at), succeeds)) = self.connecting else { return false };
+        if at > self.now {
+            return false;
+        }
+        self.connecting = None;
+        if succeeds {
+            self.input = RecvBuf::new();
+            self.has_transport = true;
+            self.links_made += 1;
+            let link = self.link();
+            self.links.push(link);
+            self.client.handle_connected(self.now);
+        } else {
+            let failure = ConnectFailure { kind: ConnectFailureKind::Io, message: "refused".into() };
+            self.client.handle_connect_failed(self.now, failure);
+        }
+        true
+    }
+
+    /// A transport with a server at the other end, and what goes wrong with them.
+    fn link(&mut self) -> Link {
+        let rng = &mut self.rng;
+        let is_well = self.now >= self.well_at;
+        let fault = match rng.below(5) {
+            _ if is_well => None,
+            0 => Some(Trigger::Bytes(rng.below(3000))),
+            1 => Some(Trigger::Bytes(rng.below(100_000))),
+            2 => Some(Trigger::At(self.now + MS * rng.below(3000) as u32)),
+            _ => Some(Trigger::At(self.now + MS * rng.below(60_000) as u32)),
+        };
+        let how = [Fault::Reset, Fault::Silence, Fault::Close(1000), Fault::Close(1012)][rng.below(4)];
+        let greeting = match rng.below(12) {
+            _ if is_well => Greeting::Accept,
+            0 => Greeting::Status(503, Some(rng.below(100) as u32)),
+            1 => Greeting::Status(500, None),
+            2 => Greeting::Nothing,
+            3 => Greeting::DeafToAuth,
+            4 => Greeting::CloseOnAuth(1011),
+            _ => Greeting::Accept,
+        };
+        let mut limits = Config::default();
+        limits.high_water_mark = [1, 65_536][rng.below(2)];
+        let seed = std::array::from_fn(|_| rng.next() as u8);
+        Link {
+            server: Connection::server(limits, seed, self.now),
+            buf: RecvBuf::new(),
+            to_server: VecDeque::new(),
+            to_client: VecDeque::new(),
+            delay: MS * rng.below(300) as u32,
+            chunk_max: [100, 1000, 100_000][rng.below(3)],
+            fault: fault.map(|trigger| (trigger, how)),
+            is_silent: false,
+            is_writable: true,
+            server_is_gone: false,
+            greeting,
+            is_authenticated: !self.has_auth,
+            bytes_to_server: 0,
+        }
+    }
+
+    fn application(&mut self) -> bool {
+        if self.next_send.is_none_or(|at| at > self.now) {
+            return false;
+        }
+        let number = self.sent.len() as u64;
+        let len = [0, 10, 500, 9000][self.rng.below(4)];
+        match self.client.send(self.now, format!("{number} {}", "x".repeat(len))) {
+            Ok(token) => {
+                assert!(self.sent.last_key_value().is_none_or(|(last, _)| *last < token));
+                self.sent.insert(token, number);
+            }
+            Err(rejected) => {
+                assert!(matches!(rejected.reason, RejectReason::Full { .. }), "{rejected:?}");
+                // The newest is not refused for want of room when it may be dropped.
+                assert_ne!(self.overflow, Overflow::DropNewest);
+            }
+        }
+        let gap = [0, 10, 1000, 20_000][self.rng.below(4)];
+        let next = self.now + MS * self.rng.below(gap + 1) as u32;
+        self.next_send = (self.sent.len() < MESSAGES as usize && self.now < self.well_at + 30 * SEC).then_some(next);
+        true
+    }
+
+    fn client_turn(&mut self) -> bool {
+        let now = self.now;
+        let mut progress = false;
+        if self.has_transport {
+            let link = self.links.last_mut().unwrap();
+            while self.client.wants_read()
+                && let Some((at, _)) = link.to_client.front()
+                && *at <= now
+            {
+                match link.to_client.pop_front().unwrap().1 {
+                    Segment::Bytes(bytes) => self.input.extend_from_slice(&bytes),
+                    Segment::Eof => self.client.handle_eof(),
+                    Segment::Reset => self.client.handle_transport_error(),
+                }
+                progress = true;
+            }
+            if matches!(link.to_client.front(), Some((_, Segment::Reset))) {
+                link.to_client.pop_front();
+                self.client.handle_transport_error();
+                progress = true;
+            }
+        }
+        while let Some(event) = self.client.poll_event(now, &mut self.input) {
+            self.event(event);
+            progress = true;
+        }
+        if self.has_transport && !self.client.outgoing().is_empty() {
+            let link = self.links.last_mut().unwrap();
+            let under_way: usize = link.to_server.iter().map(|(_, segment)| segment.len()).sum();
+            let room = WINDOW.saturating_sub(under_way).min(link.chunk_max);
+            let n = self.client.outgoing().len().min(room);
+            if n > 0 {
+                let bytes = self.client.outgoing()[..n].to_vec();
+                link.send_to_server(now, Segment::Bytes(bytes));
+                self.client.advance_outgoing(now, n);
+                progress = true;
+            }
+        }
+        if self.client.poll_timeout().is_some_and(|at| at <= now) {
+            self.client.handle_timeout(now);
+            while let Some(event) = self.client.poll_event(now, &mut self.input) {
+                self.event(event);
+            }
+            assert!(self.client.poll_timeout().is_none_or(|at| at > now), "a hot loop: {:?}", self.client);
+            progress = true;
+        }
+        progress
+    }
+
+    fn event(&mut self, event: ClientEvent) {
+        assert!(self.end.is_none(), "{event:?} after the end");
+        match event {
+            ClientEvent::Ready { .. } => {
+                self.ready_since = Some(self.now);
+            }
+            ClientEvent::Lost { in_doubt, .. } => {
+                self.in_doubt += in_doubt;
+                if self.ready_since.take().is_some_and(|since| self.now - since >= 10 * SEC) {
+                    self.last_attempt = 0;
+                }
+            }
+            ClientEvent::Reconnecting { attempt, delay } => {
+                assert_eq!(attempt, self.last_attempt + 1, "only a connection that lasted begins a new series");
+                self.last_attempt = attempt;
+                let cap = (5 * SEC * 2_u32.saturating_pow(attempt - 1).min(12)).min(60 * SEC);
+                assert!(delay <= cap + 20 * SEC, "{delay:?}");
+            }
+            ClientEvent::Outcome(token, outcome) => {
+                assert!(self.sent.contains_key(&token));
+                assert_eq!(self.outcomes.insert(token, outcome), None, "a second outcome");
+            }
+            ClientEvent::Ended(end) => self.end = Some(end),
+            _ => {}
+        }
+    }
+
+    fn check_bounds(&self) {
+        let metrics = self.client.metrics(self.now);
+        assert!(metrics.queued_messages <= self.messages_max && metrics.queued_bytes <= self.bytes_max, "{metrics:?}");
+        let buffered = self.client.connection().map_or(0, Connection::buffered_len);
+        assert!(buffered <= 65_536 + 256 + 2 * 9_100, "{buffered} bytes are buffered");
+    }
+
+    fn server_turn(&mut self, at: usize) -> bool {
+        let now = self.now;
+        let is_well = now >= self.well_at;
+        let link = &mut self.links[at];
+        if link.server_is_gone {
+            link.to_server.clear();
+            return false;
+        }
+        let mut progress = false;
+        let is_due = |trigger: Trigger, link: &Link| match trigger {
+            Trigger::At(at) => at <= now,
+            Trigger::Bytes(bytes) => link.bytes_to_server >= bytes,
+        };
+        while let Some((arrives, _)) = link.to_server.front()
+            && *arrives <= now
+            && !link.fault.is_some_and(|(trigger, _)| is_due(trigger, link))
+        {
+            match &mut link.to_server.front_mut().unwrap().1 {
+                Segment::Bytes(bytes) => {
+                    let n = match link.fault {
+                        Some((Trigger::Bytes(at), _)) => bytes.len().min(at - link.bytes_to_server),
+                        _ => bytes.len(),
+                    };
+                    link.buf.extend_from_slice(&bytes[..n]);
+                    link.bytes_to_server += n;
+                    bytes.drain(..n);
+                    if bytes.is_empty() {
+                        link.to_server.pop_front();
+                    }
+                }
+                _ => {
+                    link.server.handle_eof();
+                    link.to_server.pop_front();
+                }
+            }
+            progress = true;
+        }
+        progress |= link.serve(now, &mut self.received);
+        if let Some((trigger, fault)) = link.fault
+            && is_due(trigger, link)
+        {
+            link.fault = None;
+            progress = true;
+            if !is_well {
+                link.fail(now, fault);
+            }
+        }
+        progress
+    }
+
+    /// The story is over: does everything fit?
+    fn judge(&self) {
+        assert!(matches!(&self.end, Some(End::Closed(Some(closed))) if closed.clean), "{:?}", self.end);
+        assert_eq!(self.sent.keys().collect::<Vec<_>>(), self.outcomes.keys().collect::<Vec<_>>(), "one outcome each");
+        assert!(self.received.iter().all(|number| *number < MESSAGES));
+        let mut firsts = Vec::new();
+        for number in &self.received {
+            if !firsts.contains(number) {
+                firsts.push(*number);
+            }
+        }
+        assert!(firsts.is_sorted(), "order is kept: {:?}", self.received);
+        if self.delivery == Delivery::AtMostOnce {
+            assert_eq!(firsts, self.received, "at most once");
+        }
+        let mut lost = 0;
+        for (token, outcome) in &self.outcomes {
+            let is_received = firsts.binary_search(&self.sent[token]).is_ok();
+            match outcome {
+                Outcome::Written => lost += u64::from(!is_received),
+                Outcome::Confirmed => assert!(is_received, "{token:?} was confirmed, but has not arrived"),
+                Outcome::Dropped(DropReason::Ended) => panic!("{token:?}: {outcome:?}"),
+                Outcome::Dropped(_) => assert!(!is_received, "{token:?} was dropped, but has arrived"),
+                Outcome::Unconfirmed => assert!(self.delivery == Delivery::AtLeastOnce && self.may_drop, "{token:?}"),
+            }
+        }
+        assert!(lost <= self.in_doubt, "{lost} were lost, {} were reported as in doubt", self.in_doubt);
+    }
+}
+
+/// How many bytes may be under way to the server.
+const WINDOW: usize = 20_000;
+
+impl Segment {
+    fn len(&self) -> usize {
+        if let Self::Bytes(bytes) = self { bytes.len() } else { 0 }
+    }
+}
+
+impl Link {
+    fn next_arrival(&self) -> Option<Instant> {
+        self.to_server.front().map(|(at, _)| *at).filter(|_| !self.server_is_gone && !self.is_silent)
+    }
+
+    /// Whether it has failed, perhaps without anybody's notice.
+    fn is_lost(&self) -> bool {
+        self.is_silent || self.server_is_gone
+    }
+
+    fn send_to_server(&mut self, now: Instant, segment: Segment) {
+        if !self.is_silent {
+            self.to_server.push_back((now + self.delay, segment));
+        } else if let Segment::Bytes(bytes) = segment {
+            // It still fills the window.
+            self.to_server.push_back((now + 10_000_000 * SEC, Segment::Bytes(bytes)));
+        }
+    }
+
+    fn send_to_client(&mut self, now: Instant, segment: Segment) {
+        if !self.is_silent {
+            self.to_client.push_back((now + self.delay, segment));
+        }
+    }
+
+    fn fail(&mut self, now: Instant, fault: Fault) {
+        match fault {
+            Fault::Reset => {
+                self.server_is_gone = true;
+                self.to_server.clear();
+                self.to_client.clear();
+                self.to_client.push_back((now, Segment::Reset));
+            }
+            Fault::Silence => {
+                self.is_silent = true;
+                self.server_is_gone = true;
+                self.to_client.clear();
+            }
+            Fault::Close(code) => drop(self.server.close(now, CloseCode(code), "")),
+        }
+    }
+
+    /// The server's application.
+    fn serve(&mut self, now: Instant, received: &mut Vec<u64>) -> bool {
+        let mut progress = false;
+        while let Some(event) = self.server.poll_event(now, &mut self.buf) {
+            progress = true;
+            match event {
+                Event::Request(_) => match self.greeting {
+                    Greeting::Nothing => {}
+                    Greeting::Status(status, retry_after) => {
+                        let mut rejection = Rejection::new(status).unwrap();
+                        if let Some(seconds) = retry_after {
+                            rejection = rejection.header("Retry-After", seconds.to_string()).unwrap();
+                        }
+                        self.server.reject(now, &rejection).unwrap();
+                    }
+                    _ => self.server.accept(now, &Acceptance::new()).unwrap(),
+                },
+                Event::Text("credentials") => {
+                    self.is_authenticated = true;
+                    match self.greeting {
+                        Greeting::DeafToAuth => self.is_authenticated = false,
+                        Greeting::CloseOnAuth(code) => drop(self.server.close(now, CloseCode(code), "")),
+                        _ => drop(self.server.send_text(now, "welcome")), // it may be closing
+                    }
+                }
+                Event::Text(_) if !self.is_authenticated => panic!("a message before the credentials were accepted"),
+                Event::Text(text) => received.push(text.split(' ').next().unwrap().parse().unwrap()),
+                _ => {}
+            }
+        }
+        while self.is_writable && !self.server.outgoing().is_empty() {
+            let bytes = self.server.outgoing().to_vec();
+            self.server.advance_outgoing(now, bytes.len());
+            self.send_to_client(now, Segment::Bytes(bytes));
+            progress = true;
+        }
+        while let Some(order) = self.server.poll_stream() {
+            if self.is_writable {
+                self.send_to_client(now, Segment::Eof);
+            }
+            self.is_writable = false;
+            self.server_is_gone |= order == StreamOrder::Drop;
+            progress = true;
+        }
+        if self.server.poll_timeout().is_some_and(|at| at <= now) {
+            self.server.handle_timeout(now);
+            progress = true;
+        }
+        progress
+    }
+}
