@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use sansocket::{Config, RecvBuf, Role};
+use sansocket::{Config, ReadyState, RecvBuf, Role};
 use support::*;
 
 /// Polls for what is no message.
@@ -88,6 +88,48 @@ fn while_a_message_waits_the_peer_is_not_held_to_be_dead() {
             ended.extend(bench.poll());
         }
         assert!(matches!(ended[..], [Seen::Closed(_)]), "{ended:?}");
+    }
+}
+
+/// Or a byte in each moment in which nobody receives would make a message last for ever.
+#[test]
+fn that_a_byte_is_withheld_gives_its_message_no_more_time() {
+    let config = config(|config| config.message_timeout = Some(Duration::from_secs(10)));
+    for role in ROLES {
+        let mut bench = Bench::open(role, config.clone());
+        let wire = wire_to(role, &[text(&"a".repeat(100))]);
+        bench.receive(&wire[..10]);
+        for (second, byte) in (1..=10).zip(&wire[10..]) {
+            assert_eq!(bench.connection.state(), ReadyState::Open, "before second {second}");
+            bench.at(Duration::from_secs(second));
+            bench.buf.extend_from_slice(&[*byte]);
+            assert_eq!(control(&mut bench), []);
+            bench.poll();
+            bench.timeout();
+        }
+        assert_eq!(bench.connection.state(), ReadyState::Closing);
+    }
+}
+
+/// The application may take its time, and the message has the rest of its own then.
+#[test]
+fn while_its_rest_is_withheld_a_message_is_not_late() {
+    let config = config(|config| config.message_timeout = Some(Duration::from_secs(10)));
+    for (second, state) in [(1008, ReadyState::Open), (1009, ReadyState::Closing), (1010, ReadyState::Closing)] {
+        let mut bench = Bench::open(Role::Server, config.clone());
+        let wire = wire_to(Role::Server, &[text("hello")]);
+        bench.receive(&wire[..7]);
+        bench.at(Duration::from_secs(1)).buf.extend_from_slice(&wire[7..9]);
+        assert_eq!(control(&mut bench), []);
+        for rested in [10, 11, 500, 1000] {
+            bench.at(Duration::from_secs(rested));
+            bench.connection.handle_timeout(bench.now);
+            assert_eq!(control(&mut bench), []);
+            bench.flush();
+        }
+        assert_eq!(bench.poll(), [], "the message has a second behind it and nine to go");
+        bench.at(Duration::from_secs(second)).timeout();
+        assert_eq!(bench.connection.state(), state, "at {second} s");
     }
 }
 

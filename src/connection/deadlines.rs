@@ -11,7 +11,8 @@
 //! | close | the start of the closing handshake | nothing | drop |
 //!
 //! While output above the high-water mark keeps the connection from reading, the ping, pong, idle and message deadlines rest: the peer
-//! cannot prove that it is alive. The write deadline runs instead, and progress counts as a sign of life.
+//! cannot prove that it is alive. The write deadline runs instead, and progress counts as a sign of life. While a message is withheld, that of
+//! the message rests: its last byte may have arrived.
 //!
 //! The pong, idle and message deadlines are judged by the next poll for events, once it has found nothing that meets them: so what
 //! arrived before the deadline counts, and is delivered, however late the caller comes to decode it.
@@ -34,8 +35,8 @@ pub(super) struct Timers {
     pong_due: Option<Instant>,
     /// Since when a message is under way.
     message_since: Option<Instant>,
-    /// Since when decoding is paused.
-    paused_since: Option<Instant>,
+    /// Since when the message deadline rests, because decoding is paused or a message is withheld.
+    rests_since: Option<Instant>,
     /// Since when output waits without progress.
     stalled_since: Option<Instant>,
     rtt: Option<Duration>,
@@ -73,7 +74,8 @@ impl Connection {
             State::Opening(opening) => consider(opening.deadline, Deadline::Handshake),
             State::Open if self.is_paused() => {}
             State::Open => {
-                let message = timers.message_since.and_then(|since| after(since, config.message_timeout));
+                let runs = timers.message_since.filter(|_| timers.rests_since.is_none());
+                let message = runs.and_then(|since| after(since, config.message_timeout));
                 consider(message, Deadline::Message);
                 consider(timers.pong_due, Deadline::Pong);
                 consider(timers.received_at.and_then(|at| after(at, config.idle_timeout)), Deadline::Idle);
@@ -137,15 +139,22 @@ impl Timers {
         self.passed.is_none() && self.message_since.is_none()
     }
 
-    /// Decoding waits for output to be written.
-    pub(super) fn paused(&mut self, now: Instant) {
-        self.paused_since.get_or_insert(now);
+    /// Decoding waits for output to be written, or for the application to take a message.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.rests_since.get_or_insert(now);
     }
 
     /// Output was written that decoding has waited for, and perhaps waits for more of.
     pub(super) fn resume(&mut self, now: Instant, still_paused: bool) {
         self.sign_of_life(now);
-        if let Some(since) = std::mem::replace(&mut self.paused_since, still_paused.then_some(now)) {
+        self.end_rest(now);
+        self.rests_since = still_paused.then_some(now);
+    }
+
+    /// The time in which decoding waited does not count.
+    #[inline]
+    fn end_rest(&mut self, now: Instant) {
+        if let Some(since) = self.rests_since.take() {
             let rested = now.saturating_duration_since(since);
             self.message_since = self.message_since.and_then(|since| since.checked_add(rested));
         }
@@ -167,6 +176,7 @@ impl Timers {
     /// Nothing more can be decoded: does a message wait for its rest?
     #[inline]
     pub(super) fn message(&mut self, now: Instant, mid_message: bool) {
+        self.end_rest(now);
         if !mid_message {
             self.message_done();
         } else if self.message_since.is_none() {

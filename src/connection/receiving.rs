@@ -111,8 +111,8 @@ impl Connection {
     /// Like [`poll_event`](Self::poll_event), but takes no message: `None` as soon as the next thing in the stream is one, or a piece of one.
     ///
     /// For an adapter whose application does not receive at the moment: control frames are answered, and messages wait. While one
-    /// does, [`wants_read`](Self::wants_read) is false, and the pong, idle and message deadlines start anew with each call: what would meet
-    /// them may be stuck behind it.
+    /// does, [`wants_read`](Self::wants_read) is false, the pong and idle deadlines start anew with each call, and that of the message rests: what
+    /// would meet them may be stuck behind it.
     pub fn poll_control_event<'b>(&mut self, now: Instant, input: &'b mut RecvBuf) -> Option<Event<'b>> {
         self.poll(now, input, Delivery::Withheld)
     }
@@ -198,7 +198,7 @@ impl Connection {
             Ok(Step::Withheld) => {
                 self.receiving.has_backlog = true;
                 self.timers.sign_of_life(now);
-                self.timers.message_done();
+                self.timers.rest(now);
                 return self.take_report();
             }
             #[cfg(feature = "deflate")]

@@ -312,7 +312,7 @@ impl Connection {
     /// Takes note of when a pause begins.
     fn note_pause(&mut self, now: Instant) {
         if self.is_paused() {
-            self.timers.paused(now);
+            self.timers.rest(now);
         }
     }
 
