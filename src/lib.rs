@@ -94,8 +94,8 @@ pub mod proxy;
 pub use buffer::RecvBuf;
 pub use client::ClientOptions;
 pub use connection::{
-    AcceptError, Accepts, CloseCause, Closed, Config, Connection, Deadline, Event, FragmentPosition, ProtocolError,
-    ReadyState, Role, SendError, Side, StreamOrder,
+    AcceptError, Accepts, AgreedExtensions, CloseCause, Closed, Config, Connection, Deadline, Event, FragmentPosition,
+    ProtocolError, ReadyState, Role, SendError, Side, StreamOrder,
 };
 pub use frame::CloseCode;
 pub use handshake::{Acceptance, ClientRequest, OriginPolicy, Refusal, Rejection};

@@ -44,6 +44,7 @@ mod deadlines;
 mod deflating;
 mod error;
 mod event;
+mod extensions;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod keystream;
@@ -59,6 +60,7 @@ use std::time::{Duration, Instant};
 pub use config::{Accepts, Config};
 pub use error::{AcceptError, ProtocolError, SendError};
 pub use event::{CloseCause, Closed, Deadline, Event, Side, StreamOrder};
+pub use extensions::AgreedExtensions;
 pub use sending::{CONTROL_ROOM, FragmentPosition, SHARED_PAYLOAD_LEN_MIN};
 
 use crate::buffer::SendBuf;
@@ -150,7 +152,8 @@ impl Connection {
     /// A connection whose handshake somebody else made: an HTTP server, or one stream of HTTP/2.
     ///
     /// It is open at once, without an [`Event::Open`]. **Bytes that were read behind the handshake** go into the buffer by
-    /// [`RecvBuf::extend_from_slice`](crate::RecvBuf::extend_from_slice). The functions of [`handshake`](crate::handshake) check the request and make the answer.
+    /// [`RecvBuf::extend_from_slice`](crate::RecvBuf::extend_from_slice). The functions of [`handshake`](crate::handshake) check the request and make the answer; what
+    /// was agreed on in it, [`with_subprotocol`](Self::with_subprotocol) and [`with_extensions`](Self::with_extensions) say.
     pub fn open(role: Role, config: impl Into<Arc<Config>>, seed: [u8; 32], now: Instant) -> Self {
         let mut connection = Self::new(role, config.into(), seed);
         connection.enter_open(now);

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::closing::Teardown;
 use super::deadlines::after;
 use super::receiving::Stream;
-use super::{AcceptError, CloseCause, Closed, Connection, Deadline, Event, Side, State};
+use super::{AcceptError, AgreedExtensions, CloseCause, Closed, Connection, Deadline, Event, Side, State};
 use crate::buffer::RecvBuf;
 use crate::frame::CloseCode;
 use crate::handshake::{
@@ -32,12 +32,7 @@ enum Phase {
     /// A server waits for the request.
     Request,
     /// A server's application decides.
-    Deciding {
-        accept: AcceptKey,
-        offered: Vec<String>,
-        #[cfg(feature = "deflate")]
-        deflate: Option<crate::deflate::DeflateAnswer>,
-    },
+    Deciding { accept: AcceptKey, offered: Vec<String>, extensions: AgreedExtensions },
     /// A client waits for the answer.
     Response { expected: AcceptKey, offered: Vec<String>, interim_len: usize },
     /// A client collects the body of a refusal, behind its head of so many bytes, until the deadline at most.
@@ -56,7 +51,7 @@ impl Connection {
         let State::Opening(opening) = &self.state else {
             return Err(AcceptError::NoRequest);
         };
-        let Phase::Deciding { accept, offered, .. } = &opening.phase else {
+        let Phase::Deciding { accept, offered, extensions } = &opening.phase else {
             return Err(AcceptError::NoRequest);
         };
         let chosen = acceptance.chosen_subprotocol();
@@ -66,13 +61,10 @@ impl Connection {
             return Err(AcceptError::SubprotocolNotOffered);
         }
         let mut response = Vec::new();
-        encode_acceptance(acceptance, accept, opening.agreed_extensions(), &mut response);
+        encode_acceptance(acceptance, accept, extensions.header(), &mut response);
+        let extensions = extensions.clone();
         self.subprotocol = chosen.map(Into::into);
-        #[cfg(feature = "deflate")]
-        {
-            let params = opening.agreed_params();
-            self.agree_on_deflate(params);
-        }
+        self.agree_on(extensions);
         self.queue_raw(now, &response);
         self.enter_open(now);
         Ok(())
@@ -98,7 +90,7 @@ impl Connection {
     pub(super) fn open_as_client(&mut self, request: &ClientRequest, now: Instant) {
         let key = encode_key(self.keystream.take());
         let mut bytes = Vec::new();
-        request.encode(&key, self.offered_extensions().as_deref(), &mut bytes);
+        request.encode(&key, self.config.offered_extensions().as_deref(), &mut bytes);
         self.queue_raw(now, &bytes);
         let offered = request.subprotocols().to_vec();
         self.begin_opening(now, Phase::Response { expected: key.accept(), offered, interim_len: 0 });
@@ -195,12 +187,8 @@ impl Connection {
         let accept = head.check(&self.config.origin)?.accept;
         let offered = offered_subprotocols(&head.headers)?.into_iter().map(str::to_owned).collect();
         if let State::Opening(opening) = &mut self.state {
-            opening.phase = Phase::Deciding {
-                accept,
-                offered,
-                #[cfg(feature = "deflate")]
-                deflate: self.config.deflate.as_ref().and_then(|config| config.answer(&head.headers)),
-            };
+            let extensions = self.config.choose_extensions(&head.headers);
+            opening.phase = Phase::Deciding { accept, offered, extensions };
         }
         Ok(head)
     }
@@ -259,28 +247,14 @@ impl Connection {
         if let State::Opening(opening) = &self.state
             && let Phase::Response { expected, offered, .. } = &opening.phase
         {
-            let accepted = check_response(&head, expected, offered, self.offered_extensions().as_deref())?;
-            #[cfg(feature = "deflate")]
-            let deflate = match &self.config.deflate {
-                Some(config) => {
-                    config.check_answer(&accepted.extensions).map_err(|_| ResponseFault::ExtensionParams)?
-                }
-                None => None,
-            };
+            let offered_extensions = self.config.offered_extensions();
+            let accepted = check_response(&head, expected, offered, offered_extensions.as_deref())?;
+            let extensions = self.config.check_extensions(&accepted)?;
             self.subprotocol = accepted.subprotocol.map(Into::into);
-            #[cfg(feature = "deflate")]
-            self.agree_on_deflate(deflate);
+            self.agree_on(extensions);
             self.enter_open(now);
         }
         Ok(head)
-    }
-
-    /// What a client offers, as the value of `Sec-WebSocket-Extensions`.
-    fn offered_extensions(&self) -> Option<String> {
-        #[cfg(feature = "deflate")]
-        return self.config.deflate.as_ref().map(crate::deflate::DeflateConfig::offer);
-        #[cfg(not(feature = "deflate"))]
-        None
     }
 
     /// Reports a refusal as soon as its body is there, or as much of it as is kept, or as will ever come.
@@ -336,23 +310,6 @@ impl Connection {
 }
 
 impl Opening {
-    /// What a server has agreed to, as the value of `Sec-WebSocket-Extensions`.
-    fn agreed_extensions(&self) -> Option<&str> {
-        #[cfg(feature = "deflate")]
-        if let Phase::Deciding { deflate: Some(answer), .. } = &self.phase {
-            return Some(&answer.header);
-        }
-        None
-    }
-
-    #[cfg(feature = "deflate")]
-    fn agreed_params(&self) -> Option<crate::deflate::DeflateParams> {
-        match &self.phase {
-            Phase::Deciding { deflate, .. } => deflate.as_ref().map(|answer| answer.params),
-            _ => None,
-        }
-    }
-
     /// While the application decides, nothing that arrives is of use, and nothing bounds it.
     pub(super) fn wants_read(&self) -> bool {
         !matches!(self.phase, Phase::Deciding { .. })

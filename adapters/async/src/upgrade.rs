@@ -9,7 +9,7 @@ use sansocket::handshake::{
     AnswerError, ConnectFault, PseudoHeaders, RequestFault, ResponseFault, check_connect_response,
     check_extended_connect, check_http_request, connect_acceptance, connect_request,
 };
-use sansocket::{Acceptance, Bytes, Config, Connection, RecvBuf, Role};
+use sansocket::{Acceptance, AgreedExtensions, Bytes, Config, Connection, RecvBuf, Role};
 use sansocket_common::seed;
 
 use crate::{Acceptor, Connector, Runtime, WebSocket, Wrap};
@@ -17,7 +17,7 @@ use crate::{Acceptor, Connector, Runtime, WebSocket, Wrap};
 impl<R: Runtime> Acceptor<R> {
     /// Accepts a request that an HTTP server has received, over HTTP/1.1: the answer to return, and what becomes the WebSocket.
     ///
-    /// Origins are judged by [`Config::origin`]. To choose one of the subprotocols on offer, see
+    /// Origins are judged by [`Config::origin`], and compression is agreed on as the [`Config`] says. To choose one of the subprotocols on offer, see
     /// [`choose_subprotocol`](sansocket::handshake::choose_subprotocol); to reject a request, just return another answer.
     ///
     /// # Errors
@@ -30,8 +30,9 @@ impl<R: Runtime> Acceptor<R> {
     ) -> Result<(http::Response<Bytes>, Upgrade<R>), UpgradeError> {
         let upgrade = check_http_request(request, &self.config.origin)?;
         acceptance.check(request.headers())?;
-        let response = acceptance.to_response(&upgrade.accept, None)?.map(|()| Bytes::new());
-        Ok((response, self.upgraded(acceptance)?))
+        let extensions = self.config.choose_extensions(request.headers());
+        let response = acceptance.to_response(&upgrade.accept, extensions.header())?.map(|()| Bytes::new());
+        Ok((response, self.upgraded(acceptance, extensions)?))
     }
 
     /// Accepts a request that an HTTP server has received over HTTP/2 or HTTP/3, as [`upgrade`](Self::upgrade) does: an extended `CONNECT`
@@ -50,13 +51,15 @@ impl<R: Runtime> Acceptor<R> {
     ) -> Result<(http::Response<Bytes>, Upgrade<R>), UpgradeError> {
         let pseudo = PseudoHeaders::of_http_request(request, protocol);
         let asked = check_extended_connect(&pseudo, request.headers(), &self.config.origin)?;
+        let extensions = self.config.choose_extensions(request.headers());
         let mut response = http::Response::new(Bytes::new());
-        *response.headers_mut() = (&connect_acceptance(&asked, acceptance, None)?).try_into()?;
-        Ok((response, self.upgraded(acceptance)?))
+        *response.headers_mut() = (&connect_acceptance(&asked, acceptance, extensions.header())?).try_into()?;
+        Ok((response, self.upgraded(acceptance, extensions)?))
     }
 
-    fn upgraded(&self, acceptance: &Acceptance) -> Result<Upgrade<R>, UpgradeError> {
+    fn upgraded(&self, acceptance: &Acceptance, extensions: AgreedExtensions) -> Result<Upgrade<R>, UpgradeError> {
         Ok(Upgrade {
+            extensions,
             subprotocol: acceptance.chosen_subprotocol().map(Into::into),
             config: Arc::clone(&self.config),
             seed: seed().map_err(UpgradeError::Seed)?,
@@ -75,7 +78,8 @@ impl<R: Runtime> Connector<R> {
     /// # Errors
     /// [`UpgradeError::Fields`] for more or longer header fields than `http::HeaderMap` can hold.
     pub fn connect_request(&self) -> Result<http::Request<()>, UpgradeError> {
-        Ok(connect_request(self.options.request(), None).to_request()?)
+        let extensions = self.options.attempt().config().offered_extensions();
+        Ok(connect_request(self.options.request(), extensions.as_deref()).to_request()?)
     }
 
     /// The WebSocket that a server's answer to [`connect_request`](Self::connect_request) opens, over the stream of the HTTP library.
@@ -92,10 +96,13 @@ impl<R: Runtime> Connector<R> {
     {
         let status = response.status().as_u16();
         let attempt = self.options.attempt();
-        let accepted = check_connect_response(status, response.headers(), attempt.request().subprotocols(), None)?;
+        let (subprotocols, config) = (attempt.request().subprotocols(), attempt.config());
+        let offered = config.offered_extensions();
+        let accepted = check_connect_response(status, response.headers(), subprotocols, offered.as_deref())?;
+        let extensions = config.check_extensions(&accepted)?;
         let seed = seed().map_err(UpgradeError::Seed)?;
-        let connection = Connection::open(Role::Client, Arc::clone(attempt.config()), seed, R::now());
-        let connection = connection.with_subprotocol(accepted.subprotocol);
+        let connection = Connection::open(Role::Client, Arc::clone(config), seed, R::now());
+        let connection = connection.with_subprotocol(accepted.subprotocol).with_extensions(extensions);
         Ok(WebSocket::new(connection, R::wrap(stream), RecvBuf::new()))
     }
 }
@@ -103,6 +110,7 @@ impl<R: Runtime> Connector<R> {
 /// A request that is accepted: becomes a [`WebSocket`] once the HTTP server hands over the stream.
 pub struct Upgrade<R> {
     subprotocol: Option<Box<str>>,
+    extensions: AgreedExtensions,
     config: Arc<Config>,
     seed: [u8; 32],
     runtime: PhantomData<fn() -> R>,
@@ -117,7 +125,7 @@ impl<R: Runtime> Upgrade<R> {
         R: Wrap<S>,
     {
         let connection = Connection::open(Role::Server, self.config, self.seed, R::now());
-        let connection = connection.with_subprotocol(self.subprotocol.as_deref());
+        let connection = connection.with_subprotocol(self.subprotocol.as_deref()).with_extensions(self.extensions);
         WebSocket::new(connection, R::wrap(stream), RecvBuf::new())
     }
 }

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
 use sansocket::StreamOrder;
-use sansocket_tokio::handshake::SETTINGS_ENABLE_CONNECT_PROTOCOL;
-use sansocket_tokio::{Bytes, CloseCode, Config, Connection, Connector, Message, RecvBuf, Role, UpgradeError};
+use sansocket_tokio::deflate::DeflateConfig;
+use sansocket_tokio::handshake::{ResponseFault, SETTINGS_ENABLE_CONNECT_PROTOCOL};
+use sansocket_tokio::{
+    Acceptance, Acceptor, Bytes, CloseCode, Config, Connection, Connector, Message, RecvBuf, Role, UpgradeError,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use http2::Client;
+use http2::{Client, H2Stream};
 
 #[allow(dead_code)]
 #[path = "../examples/tokio_http2.rs"]
@@ -169,6 +172,65 @@ async fn a_server_without_the_setting_is_not_asked() {
     drop(client);
     serving.await.unwrap();
     assert_eq!(SETTINGS_ENABLE_CONNECT_PROTOCOL, 8);
+}
+
+/// RFC 8441 section 5: extensions are negotiated as ever.
+#[tokio::test]
+async fn compression_is_agreed_on_if_both_ends_want_it() {
+    for (client_wants, server_wants) in [(true, true), (true, false), (false, true)] {
+        let (client, server) = (deflating(client_wants), deflating(server_wants));
+        let (near, far) = tokio::io::duplex(16 * 1024);
+        let acceptor = Acceptor::new().config(server.clone());
+        tokio::spawn(async move {
+            let mut connection = h2::server::Builder::new().enable_connect_protocol().handshake(far).await.unwrap();
+            let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+            tokio::spawn(async move { while connection.accept().await.is_some() {} });
+            let (response, upgrade) =
+                acceptor.upgrade_connect(&request, Some("websocket"), &Acceptance::new()).unwrap();
+            let send = respond.send_response(response.map(drop), false).unwrap();
+            let mut socket = upgrade.open(H2Stream::new(send, request.into_body()));
+            while let Some(message) = socket.recv().await.unwrap() {
+                socket.send(message).await.unwrap();
+            }
+        });
+        let mut http = Client::connect(near).await.unwrap();
+        let mut socket = http.open(&connector().config(client.clone())).await.unwrap();
+        let text = "{\"symbol\":\"ACME\",\"price\":10.25}".repeat(100);
+        for _ in 0..3 {
+            socket.send(&text[..]).await.unwrap();
+            assert_eq!(socket.recv().await.unwrap(), Some(text.as_str().into()));
+        }
+        let agreed = client_wants && server_wants;
+        assert_eq!(socket.with_connection(|connection, _| connection.deflate_params().is_some()), agreed);
+        let len = if agreed { 3 * text.len() as u64 } else { 0 };
+        for config in [&client, &server] {
+            let totals = config.deflate.as_ref().map(|deflate| deflate.pool.totals()).unwrap_or_default();
+            assert_eq!((totals.deflated_len, totals.inflated_len), (len, len));
+        }
+        assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().clean);
+    }
+}
+
+fn deflating(wanted: bool) -> Config {
+    let mut config = Config::default();
+    config.deflate = wanted.then(DeflateConfig::default);
+    config
+}
+
+/// An answer that was not asked for opens nothing.
+#[tokio::test]
+async fn an_extension_that_was_not_offered_fails_the_handshake() {
+    for (wanted, answer, fault) in [
+        (false, "permessage-deflate", ResponseFault::ExtensionNotOffered),
+        (true, "permessage-deflate; server_max_window_bits=13", ResponseFault::ExtensionParams),
+        (true, "permessage-deflate, permessage-deflate", ResponseFault::ExtensionParams),
+        (true, "permessage-deflate;", ResponseFault::ExtensionMalformed),
+    ] {
+        let response = http::Response::builder().header("sec-websocket-extensions", answer).body(()).unwrap();
+        let (near, _far) = tokio::io::duplex(1024);
+        let opened = connector().config(deflating(wanted)).open_connect(&response, near);
+        assert!(matches!(opened, Err(UpgradeError::Response(found)) if found == fault), "{answer}: {opened:?}");
+    }
 }
 
 trait ReadU24 {

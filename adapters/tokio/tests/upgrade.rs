@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use sansocket_tokio::deflate::DeflateConfig;
 use sansocket_tokio::handshake::{AnswerError, SubprotocolError, encode_key};
 use sansocket_tokio::{
     Acceptance, Acceptor, Bytes, ClientRequest, CloseCode, Closed, Config, ConnectError, Connection, Connector,
@@ -238,4 +239,51 @@ async fn a_subprotocol_that_was_not_offered_is_the_servers_fault() {
     let (response, upgrade) = acceptor.upgrade(&request, &Acceptance::new()).unwrap();
     assert_eq!(response.status(), 101);
     drop(upgrade);
+}
+
+/// Both ends compress if both want to, whatever HTTP library makes the handshake.
+#[tokio::test]
+async fn compression_is_agreed_on_if_both_ends_want_it() {
+    for (client_wants, server_wants) in [(true, true), (true, false), (false, true), (false, false)] {
+        let (client, server) = (deflating(client_wants), deflating(server_wants));
+        let (listener, address) = listen().await;
+        let acceptor = Acceptor::new().config(server.clone());
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
+                let (response, upgrade) = acceptor.upgrade(&request, &Acceptance::new()).unwrap();
+                let upgraded = hyper::upgrade::on(&mut request);
+                tokio::spawn(async move {
+                    let mut socket = upgrade.open(TokioIo::new(upgraded.await.unwrap()));
+                    while let Some(message) = socket.recv().await.unwrap() {
+                        socket.send(message).await.unwrap();
+                    }
+                });
+                std::future::ready(Ok::<_, Infallible>(response.map(Full::new)))
+            });
+            let http = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            http.with_upgrades().await.unwrap();
+        });
+        let connector = Connector::new(&format!("ws://{address}/")).unwrap().config(client.clone());
+        let mut socket = connector.connect().await.unwrap();
+        let text = "{\"symbol\":\"ACME\",\"price\":10.25}".repeat(100);
+        for _ in 0..3 {
+            socket.send(&text[..]).await.unwrap();
+            assert_eq!(socket.recv().await.unwrap(), Some(text.as_str().into()));
+        }
+        let agreed = client_wants && server_wants;
+        assert_eq!(socket.with_connection(|connection, _| connection.deflate_params().is_some()), agreed);
+        let len = if agreed { 3 * text.len() as u64 } else { 0 };
+        for config in [&client, &server] {
+            let totals = config.deflate.as_ref().map(|deflate| deflate.pool.totals()).unwrap_or_default();
+            assert_eq!((totals.deflated_len, totals.inflated_len), (len, len));
+        }
+        assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().clean);
+    }
+}
+
+fn deflating(wanted: bool) -> Config {
+    let mut config = Config::default();
+    config.deflate = wanted.then(DeflateConfig::default);
+    config
 }
