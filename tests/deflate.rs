@@ -421,6 +421,84 @@ fn messages_are_compressed_from_message_len_min_on_unless_told_otherwise() {
     }
 }
 
+/// Fragments are compressed as they come: the first frame says so, and all that was sent can be inflated at once. RFC 7692 section 6.1.
+#[test]
+fn any_fragments_are_compressed_each_as_it_comes_whatever_the_parameters() {
+    for_each_seed(150, |seed| {
+        let mut rng = Rng::new(seed);
+        let params = DeflateParams {
+            server_no_context_takeover: rng.once_in(2),
+            client_no_context_takeover: rng.once_in(2),
+            server_max_window_bits: rng.between(8, 15) as u8,
+            client_max_window_bits: rng.between(8, 15) as u8,
+        };
+        let config = deflating(|_, deflate| {
+            deflate.level = rng.between(1, 9) as u8;
+            deflate.memory_level = rng.between(1, 9) as u8;
+        });
+        let role = ROLES[rng.below(2)];
+        let peer_role = if role == Role::Client { Role::Server } else { Role::Client };
+        let mut bench = open(role, config.clone());
+        let mut peer = open(peer_role, config.clone());
+        for bench in [&mut bench, &mut peer] {
+            let role = bench.connection.role();
+            bench.connection = Connection::open(role, config.clone(), SEED, bench.now).with_deflate(Some(params));
+        }
+        for _ in 0..3 {
+            let message: Vec<u8> = (0..rng.below(5000)).map(|_| b'a' + rng.below(3) as u8).collect();
+            let choice = [Compression::Never, Compression::Always, Compression::Default][rng.below(3)];
+            let mut received = Vec::new();
+            let mut rest = &message[..];
+            let mut is_first = true;
+            while is_first || !rest.is_empty() {
+                let at = if rng.once_in(5) { 0 } else { rng.between(1, 2000).min(rest.len()) };
+                let (fragment, behind) = rest.split_at(at);
+                rest = behind;
+                let send = |connection: &mut Connection| {
+                    connection.send_binary_fragment(bench.now, fragment, FragmentPosition::More)
+                };
+                // The first one decides for all.
+                let choice = if is_first { choice } else { Compression::Default };
+                bench.connection.with_compression(choice, send).unwrap();
+                let wire = bench.flush();
+                let [sent] = &decode(&wire)[..] else { panic!("one frame for each fragment") };
+                let compresses = is_first && choice != Compression::Never;
+                assert_eq!((sent.fin, sent.rsv & RSV1 != 0), (false, compresses));
+                assert_eq!(sent.opcode, if is_first { 0x2 } else { 0x0 });
+                is_first = false;
+                received.extend(pieces(&mut peer, &wire));
+                assert_eq!(received, message[..message.len() - rest.len()], "all that was sent has arrived");
+                if rng.once_in(4) {
+                    bench.connection.ping(bench.now, b"between").unwrap();
+                    bench.connection.release();
+                    peer.connection.release();
+                    peer.receive(&bench.flush());
+                }
+            }
+            bench.connection.send_binary_fragment(bench.now, b"end", FragmentPosition::Last).unwrap();
+            let wire = bench.flush();
+            assert!(decode(&wire)[0].fin && decode(&wire)[0].rsv == 0);
+            received.extend(pieces(&mut peer, &wire));
+            assert_eq!(received, [&message[..], b"end"].concat());
+        }
+    });
+}
+
+/// The bytes of the binary message under way that arrive.
+fn pieces(bench: &mut Bench, wire: &[u8]) -> Vec<u8> {
+    bench.buf.extend_from_slice(wire);
+    let mut received = Vec::new();
+    while let Some(event) = bench.connection.poll_event_in_pieces(bench.now, &mut bench.buf) {
+        match event {
+            Event::BinaryPiece { bytes, .. } => received.extend(bytes),
+            Event::Binary(bytes) => received.extend(bytes),
+            Event::Inflating => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    received
+}
+
 #[test]
 fn a_refused_message_leaves_no_trace() {
     let config = deflating(|config, _| config.high_water_mark = 100);

@@ -33,6 +33,11 @@
 //! attacker can guess the secret piece by piece (CRIME, BREACH). Send such messages with [`Compression::Never`], or switch context takeover off
 //! *and* keep secrets and foreign text in different messages.
 //!
+//! The pool is a side channel of its own, a narrow one: a compressor that served another connection before may choose other matches, and so make
+//! the same message a few bytes longer or shorter. Nothing of what it saw is in its output, but who sends the same message often enough, and
+//! sees how long each comes out, learns that something else went before. [`DeflatePool::new(0)`](DeflatePool::new) has no memory, and allocates a
+//! compressor whenever a connection that was idle sends.
+//!
 //! What a peer sends is inflated in steps, into a buffer that grows with what has been inflated. [`Config::message_len_max`](crate::Config) counts
 //! inflated bytes, and is exceeded by one byte at most; [`DeflateConfig::inflation_ratio_max`] and [`DeflateConfig::inflated_per_poll_max`]
 //! bound what a few bytes of input can set in motion.

@@ -258,7 +258,7 @@ impl<T: Transport, R: Runtime> Clone for Sender<T, R> {
 
 impl<T: Transport, R: Runtime> Sender<T, R> {
     /// Gives an order for which there may have to be room, and waits until there is.
-    async fn order(
+    pub(crate) async fn order(
         &self,
         mut order: impl FnMut(&mut Connection, Instant) -> Result<(), SendError>,
     ) -> Result<(), Error> {

@@ -5,6 +5,8 @@
 //! runtime: implement the two traits.
 
 mod accept;
+#[cfg(feature = "deflate")]
+mod compression;
 mod connect;
 mod driver;
 mod halves;

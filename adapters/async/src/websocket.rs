@@ -37,7 +37,7 @@ use crate::{Error, MessageReader, MessageWriter, Runtime, Transport};
 /// What was sent still leaves, and the connection is closed with 1001 in the background, within
 /// [`Config::close_timeout`](sansocket::Config::close_timeout). [`abort`](Self::abort) ends it at once.
 pub struct WebSocket<T: Transport, R: Runtime> {
-    handle: Handle<T, R>,
+    pub(crate) handle: Handle<T, R>,
     /// Whether the stream has told its end.
     ended: bool,
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use futures_sink::Sink;
-use sansocket::{Bytes, CloseCode, FragmentPosition, MessageKind};
+use sansocket::{Bytes, CloseCode, Connection, FragmentPosition, MessageKind, SendError};
 
 use crate::driver::{Driver, WhileStalled};
 use crate::halves::Handle;
@@ -33,6 +33,8 @@ pub struct MessageWriter<'a, T: Transport, R: Runtime> {
     while_stalled: WhileStalled,
     kind: MessageKind,
     progress: Progress,
+    #[cfg(feature = "deflate")]
+    pub(crate) compression: sansocket::deflate::Compression,
     /// A piece that was given to the sink while there was no room.
     waiting: Option<Bytes>,
 }
@@ -46,7 +48,15 @@ enum Progress {
 
 impl<'a, T: Transport, R: Runtime> MessageWriter<'a, T, R> {
     pub(crate) fn new(handle: &'a Handle<T, R>, while_stalled: WhileStalled, kind: MessageKind) -> Self {
-        Self { handle, while_stalled, kind, progress: Progress::New, waiting: None }
+        Self {
+            handle,
+            while_stalled,
+            kind,
+            progress: Progress::New,
+            #[cfg(feature = "deflate")]
+            compression: Default::default(),
+            waiting: None,
+        }
     }
 
     /// Text or binary.
@@ -122,9 +132,31 @@ impl<'a, T: Transport, R: Runtime> MessageWriter<'a, T, R> {
     }
 
     fn poll_order(&self, cx: &Context<'_>, piece: &[u8], position: FragmentPosition) -> Poll<Result<(), Error>> {
-        let (while_stalled, kind) = (self.while_stalled, self.kind);
-        let begins = self.progress == Progress::New;
-        self.handle.turn(|driver, now| driver.poll_fragment(now, cx, while_stalled, begins, kind, piece, position))
+        self.handle.turn(|driver, now| {
+            ready!(driver.poll_order(now, cx, self.while_stalled, &mut |connection, now| {
+                self.queue(connection, now, piece, position)
+            }))?;
+            driver.set_writing(position == FragmentPosition::More);
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Refused while there is no room, or while somebody else is in the middle of a message.
+    fn queue(
+        &self,
+        connection: &mut Connection,
+        now: Instant,
+        piece: &[u8],
+        position: FragmentPosition,
+    ) -> Result<(), SendError> {
+        if self.progress == Progress::New {
+            connection.can_send()?;
+        }
+        let send = |connection: &mut Connection| connection.send_fragment(now, self.kind, piece, position);
+        #[cfg(feature = "deflate")]
+        return connection.with_compression(self.compression, send);
+        #[cfg(not(feature = "deflate"))]
+        send(connection)
     }
 }
 
@@ -176,28 +208,6 @@ impl<T: Transport, R: Runtime> fmt::Debug for MessageWriter<'_, T, R> {
 }
 
 impl<T: Transport> Driver<T> {
-    /// Queues a fragment; pending while there is no room, or while somebody else is in the middle of a message.
-    #[allow(clippy::too_many_arguments, reason = "one caller, who has them apart")]
-    fn poll_fragment(
-        &mut self,
-        now: Instant,
-        cx: &Context<'_>,
-        while_stalled: WhileStalled,
-        begins: bool,
-        kind: MessageKind,
-        piece: &[u8],
-        position: FragmentPosition,
-    ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_order(now, cx, while_stalled, &mut |connection, now| {
-            if begins {
-                connection.can_send()?;
-            }
-            connection.send_fragment(now, kind, piece, position)
-        }))?;
-        self.set_writing(position == FragmentPosition::More);
-        Poll::Ready(Ok(()))
-    }
-
     /// The writer of the message under way is gone.
     fn abandon_message(&mut self, now: Instant) {
         self.set_writing(false);

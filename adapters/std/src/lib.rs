@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+#[cfg(feature = "deflate")]
+mod compression;
 mod connect;
 mod locked;
 mod maybe_tls;

@@ -19,7 +19,7 @@ use crate::{Error, MessageWriter, Transport};
 /// A sender cannot read. The owner has to be in [`recv`](crate::WebSocket::recv) most of the time for pings to be answered and
 /// deadlines to be served.
 pub struct Sender<S: Transport> {
-    shared: Arc<Shared<S>>,
+    pub(crate) shared: Arc<Shared<S>>,
 }
 
 impl<S: Transport> Sender<S> {

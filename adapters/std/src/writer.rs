@@ -25,6 +25,8 @@ pub struct MessageWriter<'w, S: Transport> {
     by: By<'w, S>,
     kind: MessageKind,
     progress: Progress,
+    #[cfg(feature = "deflate")]
+    pub(crate) compression: sansocket::deflate::Compression,
 }
 
 /// Whose message it is.
@@ -42,7 +44,13 @@ enum Progress {
 
 impl<'w, S: Transport> MessageWriter<'w, S> {
     pub(crate) fn new(by: By<'w, S>, kind: MessageKind) -> Self {
-        Self { by, kind, progress: Progress::New }
+        Self {
+            by,
+            kind,
+            progress: Progress::New,
+            #[cfg(feature = "deflate")]
+            compression: Default::default(),
+        }
     }
 
     /// Text or binary.
@@ -81,12 +89,18 @@ impl<'w, S: Transport> MessageWriter<'w, S> {
 
     fn send_fragment(&mut self, piece: &[u8], position: FragmentPosition) -> Result<(), Error> {
         let (kind, begins) = (self.kind, self.progress == Progress::New);
+        #[cfg(feature = "deflate")]
+        let compression = self.compression;
         let mut queued = false;
         let sent = self.by.send(|connection, now| {
             if begins {
                 connection.can_send()?;
             }
-            connection.send_fragment(now, kind, piece, position)?;
+            let send = |connection: &mut Connection| connection.send_fragment(now, kind, piece, position);
+            #[cfg(feature = "deflate")]
+            connection.with_compression(compression, send)?;
+            #[cfg(not(feature = "deflate"))]
+            send(connection)?;
             queued = true;
             Ok(position == FragmentPosition::More)
         });
