@@ -7,7 +7,7 @@ mod table;
 mod time;
 
 pub use callgrind::{GLIBC_TUNABLES, count_instructions, counted_work, total_instructions};
-pub use counting::{Counting, count_allocations};
+pub use counting::{Counting, count_allocations, held_bytes};
 pub use plot::{Panel, Series, plot};
 pub use table::Table;
 pub use time::{median, medians};
