@@ -518,3 +518,64 @@ fn whoever_never_polls_for_events_costs_bounded_memory() {
     rig.run();
     assert_eq!(rig.events().len(), 2);
 }
+
+/// What a peer sends that nobody receives at the moment.
+#[test]
+fn messages_that_are_withheld_keep_nothing_else_from_happening() {
+    let mut rig = Rig::new(config(with_auth));
+    rig.answer = |text| (text == "token 1").then_some("ok");
+    rig.accept();
+    rig.events();
+    let withheld = |rig: &mut Rig| {
+        let (now, server) = (rig.now, rig.server.as_mut().unwrap());
+        server.send_text(now, "news").unwrap();
+        rig.input.extend_from_slice(server.outgoing());
+        server.advance_outgoing(now, server.buffered_len());
+        std::iter::from_fn(|| rig.client.poll_control_event(now, &mut rig.input)).collect::<Vec<_>>()
+    };
+    assert_eq!(withheld(&mut rig), []);
+    assert!(!rig.client.wants_read());
+
+    // Neither heartbeat nor credentials fall due: what answers them may be behind the message.
+    rig.client.reauthenticate(rig.now, "token 1");
+    rig.server_input.extend_from_slice(rig.client.outgoing());
+    rig.client.advance_outgoing(rig.now, rig.client.outgoing().len());
+    for _ in 0..100 {
+        rig.now += 10 * SEC;
+        rig.client.handle_timeout(rig.now);
+        assert_eq!(rig.client.poll_control_event(rig.now, &mut rig.input), None);
+    }
+    assert_eq!((rig.client.poll_timeout(), rig.client.state()), (None, ClientState::Open));
+
+    // Behind it, they have all their time from then on.
+    assert_eq!(rig.client.poll_event(rig.now, &mut rig.input), Some(ClientEvent::Message("news".into())));
+    assert_eq!(rig.client.poll_event(rig.now, &mut rig.input), None);
+    assert!(rig.client.wants_read());
+    rig.client.handle_timeout(rig.now); // The beat that was left out.
+    assert_eq!(rig.client.poll_timeout(), Some(rig.now + 10 * SEC), "the credentials");
+    rig.run();
+    assert_eq!(rig.events(), [ClientEvent::Reauthenticated]);
+
+    // An end is not kept waiting.
+    assert_eq!(withheld(&mut rig), []);
+    rig.client.handle_eof();
+    assert_eq!(rig.client.poll_control_event(rig.now, &mut rig.input), Some(ClientEvent::Message("news".into())));
+    let lost = rig.client.poll_control_event(rig.now, &mut rig.input);
+    assert!(matches!(lost, Some(ClientEvent::Lost { .. })), "{lost:?}");
+}
+
+#[test]
+fn messages_are_not_withheld_from_a_client_that_closes() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.accept();
+    rig.events();
+    rig.client.close(rig.now, CloseCode::NORMAL, "", SEC).unwrap();
+    let server = rig.server.as_mut().unwrap();
+    server.send_text(rig.now, "news").unwrap();
+    rig.input.extend_from_slice(server.outgoing());
+    server.advance_outgoing(rig.now, server.buffered_len());
+    assert_eq!(rig.client.poll_control_event(rig.now, &mut rig.input), Some(ClientEvent::Drained));
+    assert_eq!(rig.client.poll_control_event(rig.now, &mut rig.input), Some(ClientEvent::Message("news".into())));
+    rig.run();
+    assert!(matches!(rig.end(), Some(End::Closed(Some(closed))) if closed.clean));
+}

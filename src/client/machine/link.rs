@@ -1,8 +1,9 @@
 //! The connection of the moment, and what is to be known about its output.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::client::heartbeat::after;
 use crate::client::{Attempt, Cause};
 use crate::connection::Connection;
 
@@ -20,6 +21,10 @@ pub(super) struct Link {
     pub(super) written: u64,
     /// How many bytes the last poll left unread.
     pub(super) unread_len: usize,
+    /// Whether a message waits to be taken, and all else behind it.
+    pub(super) is_withheld: bool,
+    /// Nothing more can be read.
+    pub(super) stream_ended: bool,
     /// Messages that the transport has taken.
     pub(super) messages_written: u64,
     /// Of those, how many the peer is known to have received.
@@ -69,6 +74,8 @@ impl Link {
             is_ready: false,
             written: 0,
             unread_len: 0,
+            is_withheld: false,
+            stream_ended: false,
             messages_written: 0,
             messages_confirmed: 0,
             pings: VecDeque::new(),
@@ -76,6 +83,21 @@ impl Link {
             beat_end: None,
             cause: None,
             is_redirected: false,
+        }
+    }
+
+    /// Whether the peer cannot prove that it is alive, since what it sends is not looked at.
+    pub(super) fn is_resting(&self) -> bool {
+        self.is_withheld || self.connection.is_paused()
+    }
+
+    /// Whether a message that waits has been found to be in the way, or no longer to be: then what was resting begins anew.
+    pub(super) fn set_withheld(&mut self, now: Instant, is_withheld: bool, auth_timeout: Option<Duration>) {
+        if std::mem::replace(&mut self.is_withheld, is_withheld)
+            && !is_withheld
+            && let (AuthState::Sent { deadline }, Some(timeout)) = (&mut self.auth, auth_timeout)
+        {
+            *deadline = after(now, timeout);
         }
     }
 

@@ -100,6 +100,14 @@ struct Closing {
     begun: bool,
 }
 
+/// What happens to messages that have arrived.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Messages {
+    Taken,
+    /// They wait in the input.
+    Withheld,
+}
+
 /// What to connect to next, as [`Order::Prepare`] asks.
 #[derive(Clone, Debug)]
 pub enum Prepared {
@@ -183,15 +191,17 @@ impl Client {
 
     /// The stream is at its end. Poll for events then.
     pub fn handle_eof(&mut self) {
-        if let Some(connection) = self.connection_mut() {
-            connection.handle_eof();
+        if let State::Linked(link) = &mut self.state {
+            link.stream_ended = true;
+            link.connection.handle_eof();
         }
     }
 
     /// The stream failed. Poll for events then.
     pub fn handle_transport_error(&mut self) {
-        if let Some(connection) = self.connection_mut() {
-            connection.handle_transport_error();
+        if let State::Linked(link) = &mut self.state {
+            link.stream_ended = true;
+            link.connection.handle_transport_error();
         }
     }
 
@@ -304,7 +314,8 @@ impl Client {
             State::Preparing { deadline, .. } | State::Connecting { deadline, .. } => *deadline,
             State::Linked(link) => {
                 let auth = if let AuthState::Sent { deadline } = link.auth { deadline } else { None };
-                let heartbeat = if link.connection.is_paused() { None } else { self.heartbeat.poll_timeout() };
+                let auth = auth.filter(|_| !link.is_withheld);
+                let heartbeat = if link.is_resting() { None } else { self.heartbeat.poll_timeout() };
                 link.connection.poll_timeout().into_iter().chain(auth).chain(heartbeat).min()
             }
             State::Closed => return None,
@@ -328,10 +339,10 @@ impl Client {
             }
             State::Linked(link) => {
                 link.connection.handle_timeout(now);
-                if link.auth.is_due(now) {
+                if link.auth.is_due(now) && !link.is_withheld {
                     link.auth = AuthState::TimedOut;
                 }
-                if !link.connection.is_paused() {
+                if !link.is_resting() {
                     self.heartbeat.handle_timeout(now);
                 }
             }
@@ -347,6 +358,20 @@ impl Client {
     ///
     /// `input` is what the transport of the moment has received.
     pub fn poll_event(&mut self, now: Instant, input: &mut RecvBuf) -> Option<ClientEvent> {
+        self.poll(now, input, Messages::Taken)
+    }
+
+    /// Like [`poll_event`](Self::poll_event), but takes no message: what follows one that has arrived waits behind it.
+    ///
+    /// For an adapter whose application does not receive at the moment. Control frames are answered. While a message waits,
+    /// [`wants_read`](Self::wants_read) is false, so that the peer is slowed down, and heartbeat and credentials have all the time there is: what they
+    /// wait for may be stuck behind it. Once the stream has ended there is nobody to slow down, and once the client closes its end comes first: then
+    /// all that has arrived is taken.
+    pub fn poll_control_event(&mut self, now: Instant, input: &mut RecvBuf) -> Option<ClientEvent> {
+        self.poll(now, input, Messages::Withheld)
+    }
+
+    fn poll(&mut self, now: Instant, input: &mut RecvBuf, messages: Messages) -> Option<ClientEvent> {
         loop {
             if let Some((token, outcome)) = self.queue.poll_outcome() {
                 self.metrics.messages_dropped += u64::from(matches!(outcome, Outcome::Dropped(_)));
@@ -355,7 +380,7 @@ impl Client {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            if !self.step(now, input) {
+            if !self.step(now, input, messages) {
                 return None;
             }
         }
@@ -431,13 +456,6 @@ impl Client {
             rtt: self.heartbeat.rtt(),
             smoothed_rtt: self.heartbeat.smoothed_rtt(),
             ..self.metrics
-        }
-    }
-
-    fn connection_mut(&mut self) -> Option<&mut Connection> {
-        match &mut self.state {
-            State::Linked(link) => Some(&mut link.connection),
-            _ => None,
         }
     }
 

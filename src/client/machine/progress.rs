@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::link::{AuthState, Link, SentPing};
-use super::{Client, State};
+use super::{Client, Messages, State};
 use crate::buffer::RecvBuf;
 use crate::client::heartbeat::after;
 use crate::client::{AuthAnswer, Beat, Cause, ClientEvent, Delivery, End, HeartbeatOrder};
@@ -25,7 +25,7 @@ enum Happened {
 
 impl Client {
     /// Takes one event of the connection; whether there may be more to do.
-    pub(super) fn step(&mut self, now: Instant, input: &mut RecvBuf) -> bool {
+    pub(super) fn step(&mut self, now: Instant, input: &mut RecvBuf, messages: Messages) -> bool {
         let State::Linked(link) = &mut self.state else {
             return false;
         };
@@ -34,7 +34,14 @@ impl Client {
             self.metrics.bytes_received += arrived as u64;
             self.heartbeat.handle_received(now);
         }
-        let happened = match link.connection.poll_event(now, input) {
+        let may_withhold = link.opened_at.is_some() && !link.stream_ended && self.closing.is_none();
+        let withholds = messages == Messages::Withheld && may_withhold;
+        let event = if withholds {
+            link.connection.poll_control_event(now, input)
+        } else {
+            link.connection.poll_event(now, input)
+        };
+        let happened = match event {
             None => Happened::Nothing,
             Some(Event::Open(response)) => Happened::Opened(response.headers.to_owned()),
             Some(Event::Refused(refusal)) => Happened::Refused(refusal),
@@ -45,6 +52,12 @@ impl Client {
         };
         let message = input.take_message();
         link.unread_len = input.unread().len();
+        let was_withheld = link.is_withheld;
+        let is_in_the_way = withholds && !link.connection.wants_read() && !link.connection.is_paused();
+        link.set_withheld(now, is_in_the_way, self.config.auth.as_ref().map(|auth| auth.timeout));
+        if was_withheld {
+            self.heartbeat.handle_received(now);
+        }
         match happened {
             Happened::Nothing => return self.settle(now),
             Happened::Opened(headers) => self.opened(now, headers),
@@ -62,7 +75,7 @@ impl Client {
         let State::Linked(link) = &mut self.state else {
             return true;
         };
-        let order = if link.connection.is_paused() { None } else { self.heartbeat.poll_order() };
+        let order = if link.is_resting() { None } else { self.heartbeat.poll_order() };
         match order {
             Some(HeartbeatOrder::Beat) => link.beat_due = true,
             Some(HeartbeatOrder::Lost) => {
