@@ -104,7 +104,7 @@ pub enum Order {
 }
 
 /// How far a client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClientState {
     /// It waits for the next attempt.
     Waiting,

@@ -19,9 +19,11 @@ pub use sansocket::{
     OriginPolicy, ReadyState, RecvBuf, Refusal, Rejection, Role,
 };
 pub use sansocket_async::{
-    AcceptError, Acceptor, ConnectError, Connector, Dial, Error, Incoming, MaybeTls, MessageReader, MessageRef,
-    MessageWriter, Receiver, Runtime, Sender, Tls, TlsError, Transport, WebSocket, Wrap,
+    AcceptError, Acceptor, Client, ConnectError, Connector, Dial, Error, Events, Inbox, Incoming, MaybeTls,
+    MessageReader, MessageRef, MessageWriter, ReadFrom, Receipt, Receiver, Runtime, Sender, StateWatch, Tls, TlsError,
+    Transport, WebSocket, Wrap, WriteTo,
 };
+pub use sansocket_common::client;
 
 #[cfg(feature = "http")]
 pub use sansocket_async::{Upgrade, UpgradeError};
@@ -129,6 +131,22 @@ macro_rules! runtime {
 
             fn wrap(stream: S) -> Io<S> {
                 Io(stream)
+            }
+        }
+
+        impl<S: AsyncRead> ReadFrom<S> for $runtime {
+            fn poll_read(reader: Pin<&mut S>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                reader.poll_read(cx, buf)
+            }
+        }
+
+        impl<S: AsyncWrite> WriteTo<S> for $runtime {
+            fn poll_write(writer: Pin<&mut S>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                writer.poll_write(cx, buf)
+            }
+
+            fn poll_flush(writer: Pin<&mut S>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                writer.poll_flush(cx)
             }
         }
 

@@ -41,7 +41,7 @@ impl<R: Runtime> Connector<R> {
 }
 
 /// What a client that connects by itself has to do with.
-type ClientStream<R> = MaybeTls<<R as Wrap<<R as Dial>::Tcp>>::Transport, <R as Dial>::Tls>;
+pub(crate) type ClientStream<R> = MaybeTls<<R as Wrap<<R as Dial>::Tcp>>::Transport, <R as Dial>::Tls>;
 
 impl<R: Dial> Connector<R> {
     /// Connects to the server of the URL: by way of a proxy if one was named, with TLS if it is a `wss` URL, and on to where the
@@ -67,7 +67,7 @@ impl<R: Dial> Connector<R> {
         reached.unwrap_or_else(|| Err(ConnectError::timed_out(attempt, timeout.unwrap_or_default())))
     }
 
-    async fn go(&self, attempt: &Attempt) -> Result<(ClientStream<R>, RecvBuf), ConnectError> {
+    pub(crate) async fn go(&self, attempt: &Attempt) -> Result<(ClientStream<R>, RecvBuf), ConnectError> {
         let mut received = RecvBuf::default();
         let (host, port) = attempt.address()?;
         let dialled = R::dial(host, port).await;

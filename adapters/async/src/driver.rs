@@ -623,7 +623,7 @@ thread_local! {
 }
 
 /// Makes room to read into: in the thread's buffer, unless much is left in the connection's own.
-fn borrow_scratch(buf: &mut RecvBuf) {
+pub(crate) fn borrow_scratch(buf: &mut RecvBuf) {
     if buf.capacity() == 0 {
         swap_scratch(buf);
     } else if buf.len() < OWN_LEN_MIN && buf.capacity() < READ_SIZE {
@@ -635,7 +635,7 @@ fn borrow_scratch(buf: &mut RecvBuf) {
 }
 
 /// Gives the thread's buffer back, and keeps in a small one of its own what is left.
-fn return_scratch(buf: &mut RecvBuf) {
+pub(crate) fn return_scratch(buf: &mut RecvBuf) {
     if buf.capacity() == 0 {
         return;
     }
@@ -661,7 +661,7 @@ fn swap_scratch(buf: &mut RecvBuf) {
 /// What is left of a message is moved out of the thread's buffer up to this size; a connection with more keeps a buffer of its own.
 const OWN_LEN_MIN: usize = 4096;
 /// How many stretches leave in one write at most.
-const SLICES_MAX: usize = 16;
+pub(crate) const SLICES_MAX: usize = 16;
 /// So much output does not wait for more of its kind.
 const BATCH_LEN_MAX: usize = 16 * 1024;
 /// How often one poll goes on reading and writing without a message to show for it.

@@ -5,6 +5,7 @@
 //! runtime: implement the two traits.
 
 mod accept;
+mod client;
 #[cfg(feature = "deflate")]
 mod compression;
 mod connect;
@@ -24,6 +25,7 @@ mod websocket;
 mod writer;
 
 pub use accept::Acceptor;
+pub use client::{Client, Events, Inbox, ReadFrom, Receipt, StateWatch, WriteTo};
 pub use connect::Connector;
 pub use driver::MessageRef;
 pub use halves::{Receiver, Sender};

@@ -1,9 +1,12 @@
-//! What the adapters of [`sansocket`] have in common: the errors, TLS ([`Tls`]), randomness.
+//! What the adapters of [`sansocket`] have in common: the errors, TLS ([`Tls`]), randomness, and what the handles of a client share
+//! ([`hub`]).
 //!
 //! Applications use an adapter, which names these types.
 
+pub mod client;
 mod connector;
 mod error;
+pub mod hub;
 mod tls;
 
 use std::io;

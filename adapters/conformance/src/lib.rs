@@ -21,7 +21,7 @@ pub use rng::Rng;
 use sansocket::{Config, Connection, RecvBuf, Role};
 use sansocket_async::{Runtime, WebSocket};
 pub use script::{Order, Script, Step, raw_frame, timeless};
-pub use sim::{POLLS_MAX, Run, Sim, Sleep, Waking};
+pub use sim::{Dialled, POLLS_MAX, Run, Sim, Sleep, Waking};
 pub use subject::Subject;
 
 /// Two open connections with a pipe between them, the client first.

@@ -5,12 +5,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use sansocket_async::{Runtime, Wrap};
+use sansocket_async::{Dial, NoTls, Runtime, Tls, TlsError, Wrap};
 
 use crate::{Pipe, Rng};
 
@@ -55,9 +57,10 @@ impl Sim {
             timers: BTreeMap::new(),
             timers_made: 0,
             polls: 0,
+            network: None,
         }));
-        let output = std::rc::Rc::new(Cell::new(None));
-        let place = std::rc::Rc::clone(&output);
+        let output = Rc::new(Cell::new(None));
+        let place = Rc::clone(&output);
         spawn(Box::pin(async move { place.set(Some(main.await)) }));
         loop {
             match with(World::draw) {
@@ -68,8 +71,15 @@ impl Sim {
             }
         }
         let (elapsed, polls) = with(|world| (world.now - world.start, world.polls));
+        // What the network holds is dropped outside of the world.
+        let _network = with(|world| world.network.take());
         WORLD.set(None);
         Run { output: output.take().expect("the main task has ended"), elapsed, polls }
+    }
+
+    /// [`spawn`](Runtime::spawn) for a task that cannot leave this thread.
+    pub fn spawn_here(task: impl Future<Output = ()> + 'static) {
+        spawn(Box::pin(task));
     }
 
     /// How long the run has taken so far.
@@ -85,6 +95,11 @@ impl Sim {
     /// How many tasks have not ended.
     pub fn tasks() -> usize {
         with(|world| world.tasks.iter().filter(|task| !task.ended).count())
+    }
+
+    /// Says what becomes of those who dial, for the rest of the run. Until then, and without, all are refused.
+    pub fn network(dial: impl Fn() -> Dialled + 'static) {
+        let _before = with(|world| world.network.replace(Rc::new(dial)));
     }
 
     /// A number from the run's seed, below `n`.
@@ -125,6 +140,44 @@ impl Wrap<Pipe> for Sim {
     }
 }
 
+/// What dialling comes to.
+#[derive(Debug)]
+pub enum Dialled {
+    /// A stream, after so long.
+    Connected(Duration, Pipe),
+    /// Nothing, after so long.
+    Refused(Duration),
+    /// Nothing is ever heard of it.
+    Unanswered,
+}
+
+impl Dial for Sim {
+    type Tcp = Pipe;
+    type Tls = NoTls<Pipe>;
+
+    async fn dial(_: &str, _: u16) -> io::Result<Pipe> {
+        let dialled = {
+            let network = with(|world| world.network.clone());
+            network.map_or(Dialled::Refused(Duration::ZERO), |dial| dial())
+        };
+        match dialled {
+            Dialled::Connected(after, pipe) => {
+                Self::sleep(after).await;
+                Ok(pipe)
+            }
+            Dialled::Refused(after) => {
+                Self::sleep(after).await;
+                Err(io::ErrorKind::ConnectionRefused.into())
+            }
+            Dialled::Unanswered => std::future::pending().await,
+        }
+    }
+
+    async fn secure(_: Pipe, _: &str, _: &Tls) -> Result<Self::Tls, TlsError> {
+        Err(TlsError::NotBuilt)
+    }
+}
+
 /// A timer of [`Sim`].
 #[derive(Debug)]
 pub struct Sleep {
@@ -162,6 +215,7 @@ struct World {
     timers: BTreeMap<(Instant, usize), Waker>,
     timers_made: usize,
     polls: usize,
+    network: Option<Rc<dyn Fn() -> Dialled>>,
 }
 
 struct Task {

@@ -18,7 +18,10 @@ pub use sansocket::{
 };
 #[cfg(feature = "http")]
 pub use sansocket_async::UpgradeError;
-pub use sansocket_async::{AcceptError, ConnectError, Error, MaybeTls, MessageRef, Tls, TlsError};
+pub use sansocket_async::{
+    AcceptError, ConnectError, Error, Events, MaybeTls, MessageRef, Receipt, StateWatch, Tls, TlsError,
+};
+pub use sansocket_common::client;
 #[cfg(feature = "rustls")]
 pub use tokio_rustls::rustls;
 
@@ -40,6 +43,11 @@ pub type Incoming<S> = sansocket_async::Incoming<Io<S>, Tokio>;
 pub type Connector = sansocket_async::Connector<Tokio>;
 /// Shakes hands with clients.
 pub type Acceptor = sansocket_async::Acceptor<Tokio>;
+
+/// A client that outlives its connections.
+pub type Client = sansocket_async::Client<Tokio>;
+/// The messages that a [`Client`] receives.
+pub type Inbox = sansocket_async::Inbox<Tokio>;
 
 /// A request that an HTTP server has received and that is accepted; becomes a [`WebSocket`].
 #[cfg(feature = "http")]
@@ -115,6 +123,23 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> sansocket_async::Wrap<S
 
     fn wrap(stream: S) -> Io<S> {
         Io(stream)
+    }
+}
+
+impl<S: AsyncRead> sansocket_async::ReadFrom<S> for Tokio {
+    fn poll_read(reader: Pin<&mut S>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        reader.poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
+    }
+}
+
+impl<S: AsyncWrite> sansocket_async::WriteTo<S> for Tokio {
+    fn poll_write(writer: Pin<&mut S>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        writer.poll_write(cx, buf)
+    }
+
+    fn poll_flush(writer: Pin<&mut S>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        writer.poll_flush(cx)
     }
 }
 
