@@ -37,7 +37,7 @@ pub fn connect(url: &str) -> Result<WebSocket<MaybeTls<TcpStream>>, ConnectError
 /// ```
 #[derive(Clone, Debug)]
 pub struct Connector {
-    options: ClientOptions,
+    pub(crate) options: ClientOptions,
     tls: Tls,
 }
 
@@ -75,7 +75,7 @@ impl Connector {
     }
 
     /// A stream to the server, and what it has said already.
-    fn reach(&self, attempt: &Attempt) -> Result<(MaybeTls<TcpStream>, RecvBuf), ConnectError> {
+    pub(crate) fn reach(&self, attempt: &Attempt) -> Result<(MaybeTls<TcpStream>, RecvBuf), ConnectError> {
         let (host, port) = attempt.address()?;
         let addresses = resolve(host, port)?;
         let time = Time::new(self.options.time_to_connect());

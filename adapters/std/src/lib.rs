@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+pub mod client;
 #[cfg(feature = "deflate")]
 mod compression;
 mod connect;
@@ -18,6 +19,7 @@ mod websocket;
 mod writer;
 
 pub use accept::{Acceptor, accept};
+pub use client::{Client, Events, Inbox, Receipt, StateWatch};
 pub use connect::{Connector, connect};
 pub use locked::Locked;
 pub use maybe_tls::MaybeTls;
