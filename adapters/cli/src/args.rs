@@ -162,6 +162,16 @@ pub(crate) struct ConnectArgs {
     #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "10", value_parser = parse_interval)]
     pub(crate) connect_timeout: Interval,
 
+    /// Connect again, after a delay that grows, whenever there is no
+    /// connection; lines wait meanwhile, and what happens is told
+    #[arg(verbatim_doc_comment, long)]
+    pub(crate) reconnect: bool,
+
+    /// How often in a row an attempt may fail before it gives up; 0 for
+    /// any number
+    #[arg(verbatim_doc_comment, long, value_name = "N", default_value = "0", requires = "reconnect")]
+    pub(crate) attempts: u32,
+
     /// Whom it trusts.
     #[command(flatten)]
     pub(crate) tls: ClientTlsArgs,
@@ -292,6 +302,7 @@ Examples:
   sansocket connect ws://127.0.0.1:9001 --origin https://example.com
   sansocket connect wss://localhost:9001 --cafile /tmp/cert.pem
   sansocket connect wss://example.com/chat --proxy socks5h://user:password@127.0.0.1:1080
+  sansocket connect ws://127.0.0.1:9001 --reconnect --ping-interval 1s
 
 Each line of the standard input is sent as a text message. Each text message is a line on the
 standard output, shown on a terminal with its control characters escaped; a binary one is the line

@@ -267,6 +267,51 @@ fn a_server_that_is_killed_ends_the_client_with_1() {
 }
 
 #[test]
+fn a_server_that_is_killed_and_started_again_gets_all_lines_on_every_runtime() {
+    let outlive = |runtime: &str| {
+        let server = Server::start(&[]);
+        let address = server.address.clone();
+        let mut client = Client::start(&[&server.url(), "--reconnect", "--runtime", runtime]);
+        client.type_in("one\n");
+        assert_eq!(client.read_line(), "one\n");
+        drop(server); // By SIGKILL.
+        assert!(client.stderr_until("waiting").starts_with("waiting "), "{runtime}");
+        client.type_in("two\nthree\n");
+        let _server = Server::start_at(&address, &[]);
+        assert_eq!([client.read_line(), client.read_line()], ["two\n", "three\n"], "{runtime}");
+        let ended = client.end_of_input("four\n");
+        assert_eq!((ended.status, ended.stdout.as_str()), (Some(0), "four\n"), "{runtime}: {}", ended.stderr);
+        let end = "; 4 messages sent, 4 received, over 2 connections\n";
+        assert!(ended.stderr.contains("open again\n") && ended.stderr.ends_with(end), "{runtime}: {}", ended.stderr);
+    };
+    // Side by side, since each waits for some seconds.
+    thread::scope(|scope| {
+        for runtime in ["std", "tokio", "async-std", "smol"] {
+            scope.spawn(move || outlive(runtime));
+        }
+    });
+}
+
+#[test]
+fn a_client_that_gives_up_says_so_and_what_it_did_not_send() {
+    let ended = Client::start(&["ws://127.0.0.1:1/", "--reconnect", "--attempts", "1"]).end_of_input("one\n");
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot connect to 127.0.0.1:1: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("\nline 1 was dropped: the client ended\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("\ngave up: "), "{}", ended.stderr);
+    assert_eq!(run(&["connect", "ws://127.0.0.1:1/", "--attempts", "1"]).status, Some(2));
+}
+
+#[test]
+fn round_trips_are_told_as_they_are_measured() {
+    let server = Server::start(&[]);
+    let mut client = Client::start(&[&server.url(), "--reconnect", "--ping-interval", "100ms"]);
+    assert!(client.stderr_until("rtt").starts_with("rtt "));
+    let ended = client.end_of_input("");
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+}
+
+#[test]
 fn a_message_above_the_limit_is_1009_at_either_end() {
     let server = Server::start(&["--max-message", "4"]);
     let mut client = Client::start(&[&server.url()]);

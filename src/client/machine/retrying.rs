@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Client, State};
 use crate::client::heartbeat::after;
 use crate::client::{Cause, ClientEvent, End, Verdict};
-use crate::connection::{Closed, StreamOrder};
+use crate::connection::{Closed, Side, StreamOrder};
 
 impl Client {
     /// The time for the next attempt has come.
@@ -47,7 +47,10 @@ impl Client {
         let was_open = link.opened_at.is_some();
         if let Some(since) = link.opened_at {
             self.metrics.uptime += now.saturating_duration_since(since);
-            let in_doubt = link.messages_written.saturating_sub(link.messages_confirmed);
+            // Whoever answers a Close frame has received all that was before it.
+            let is_answered = closed.clean && closed.by == Side::Local;
+            let confirmed = if is_answered { link.messages_written } else { link.messages_confirmed };
+            let in_doubt = link.messages_written.saturating_sub(confirmed);
             self.events.push_back(ClientEvent::Lost { cause: cause.clone(), in_doubt });
         }
         if self.closing.as_ref().is_some_and(|closing| closing.begun) {

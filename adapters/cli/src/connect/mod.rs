@@ -1,6 +1,7 @@
 //! `sansocket connect`: lines of the standard input become messages, messages become lines of the standard output.
 
 mod advice;
+mod lasting;
 mod lines;
 mod printer;
 mod socket;
@@ -9,6 +10,7 @@ mod typist;
 use std::io::Write;
 use std::sync::Arc;
 
+use sansocket::client::ClientConfig;
 use sansocket::deflate::{DeflateConfig, DeflateTotals};
 use sansocket::handshake::RequestError;
 use sansocket::{ClientOptions, ClientRequest, Config};
@@ -21,6 +23,7 @@ use crate::args::{ConnectArgs, ProxyArg};
 use crate::ending::{Ending, how_it_ended};
 use crate::runtime::{Runtime, enter_tokio};
 use crate::terminal::{counted, note};
+use lasting::Lasting;
 use printer::Printer;
 use socket::Socket;
 use typist::Typing;
@@ -29,6 +32,7 @@ use typist::Typing;
 pub(crate) fn run(args: ConnectArgs) -> Result<(), Failure> {
     args.runtime.prepare()?;
     let (max_message, runtime, tls) = (args.max_message, args.runtime, args.tls.tls()?);
+    let reconnect = args.reconnect.then(|| client_config(&args));
     let deflate = args.deflate.then(DeflateConfig::default);
     let options = options(args, deflate.clone()).map_err(|error| Failure::Usage(error.to_string()))?;
     let url = format!("{:?}", options.request().url()); // Without the credentials in it.
@@ -36,6 +40,11 @@ pub(crate) fn run(args: ConnectArgs) -> Result<(), Failure> {
     // Until the end: a connection on tokio needs it.
     let tokio = if runtime.runtime == Runtime::Tokio { Some(enter_tokio(runtime.threads)?) } else { None };
     let _inside = tokio.as_ref().map(tokio::runtime::Runtime::enter);
+    if let Some(config) = reconnect {
+        note(format_args!("connecting to {url}"));
+        let lasting = lasting::start(runtime.runtime, options, tls, config)?;
+        return talk_for_long(lasting, max_message, deflate);
+    }
     let connected = connect(runtime.runtime, options, tls);
     let mut socket = connected.map_err(|error| Failure::Message(advice::explain(&error)))?;
     let subprotocol = socket.subprotocol().map(|name| format!(", subprotocol {name}")).unwrap_or_default();
@@ -51,9 +60,31 @@ pub(crate) fn run(args: ConnectArgs) -> Result<(), Failure> {
     let closed = socket.closed();
     note(format_args!("{}; {counts}", how_it_ended(closed.as_ref(), error.as_ref())));
     let ended_well = closed.is_some_and(|closed| Ending(&closed).is_good());
+    verdict(printer, ended_well && typing.is_whole())
+}
+
+/// Talks to a server over as many connections as it takes.
+fn talk_for_long(mut lasting: Lasting, max_message: u64, deflate: Option<DeflateConfig>) -> Result<(), Failure> {
+    let typing = Arc::new(Typing::default());
+    typist::spawn(lasting.client.outlet(), max_message, Arc::clone(&typing)).map_err(Failure::message)?;
+    let mut printer = Printer::of_stdout();
+    while let Ok(Some(message)) = lasting.inbox.recv() {
+        if printer.print(&message).is_break() {
+            lasting.client.outlet().close();
+        }
+    }
+    let (ending, ended_well) = lasting.client.end().as_ref().map(lasting::how_it_ended).unwrap_or_default();
+    let metrics = lasting.client.metrics();
+    let compressed = deflate.map(|deflate| how_compressed(deflate.pool.totals())).unwrap_or_default();
+    let counts = format!("{} sent, {} received", counted(metrics.messages_sent, "message"), printer.received());
+    note(format_args!("{ending}; {counts}{}{compressed}", lasting::summary(&metrics)));
+    verdict(printer, ended_well && typing.is_whole() && metrics.messages_dropped == 0)
+}
+
+fn verdict(printer: Printer<impl Write>, is_good: bool) -> Result<(), Failure> {
     match printer.into_failure() {
         Some(error) => Err(Failure::Message(format!("cannot write to the standard output: {error}"))),
-        None if ended_well && typing.is_whole() => Ok(()),
+        None if is_good => Ok(()),
         None => Err(Failure::Told),
     }
 }
@@ -84,6 +115,13 @@ fn config(args: &ConnectArgs) -> Config {
     config.message_len_max = args.max_message;
     config.frame_len_max = args.max_message;
     config.ping_interval = args.ping_interval.0;
+    config
+}
+
+fn client_config(args: &ConnectArgs) -> ClientConfig {
+    let mut config = ClientConfig::default();
+    config.backoff.attempts_max = (args.attempts > 0).then_some(args.attempts);
+    config.heartbeat.interval = args.ping_interval.0;
     config
 }
 

@@ -21,8 +21,8 @@ pub(super) trait Socket {
 
 /// Where messages go out, for another thread.
 pub(super) trait Outlet: Send {
-    /// Sends a text.
-    fn send(&self, text: String) -> Result<(), Error>;
+    /// Sends a text; whether it was taken. If not, it is over: the next receive tells why.
+    fn send(&self, text: String) -> bool;
     /// Begins to close with 1000. If it is over already, the next receive tells.
     fn close(&self);
 }
@@ -59,8 +59,8 @@ impl Socket for WebSocket<MaybeTls<TcpStream>> {
 }
 
 impl Outlet for sansocket_std::Sender<MaybeTls<TcpStream>> {
-    fn send(&self, text: String) -> Result<(), Error> {
-        self.send(text)
+    fn send(&self, text: String) -> bool {
+        self.send(text).is_ok()
     }
 
     fn close(&self) {
@@ -94,8 +94,8 @@ impl<T: Transport, R: Dial> Socket for Halves<T, R> {
 }
 
 impl<T: Transport, R: Dial> Outlet for sansocket_async_std::Sender<T, R> {
-    fn send(&self, text: String) -> Result<(), Error> {
-        block_on(self.send(text))
+    fn send(&self, text: String) -> bool {
+        block_on(self.send(text)).is_ok()
     }
 
     fn close(&self) {

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use sansocket_std::Error;
-
 use super::lines::{Line, read_line};
 use super::socket::Outlet;
 use crate::terminal::note;
@@ -39,19 +37,21 @@ impl Typing {
 /// Starts the thread. At the end of the input it closes the connection.
 pub(super) fn spawn(outlet: Box<dyn Outlet>, line_len_max: u64, typing: Arc<Typing>) -> io::Result<()> {
     let type_all = move || {
-        if send_lines(&mut io::stdin().lock(), line_len_max, &*outlet, &typing).is_ok() {
+        if send_lines(&mut io::stdin().lock(), line_len_max, &*outlet, &typing) {
             outlet.close();
         }
     };
     thread::Builder::new().name("typist".to_owned()).spawn(type_all).map(drop)
 }
 
-/// Sends each line; `Err` when the connection takes no more.
-fn send_lines(input: &mut impl BufRead, line_len_max: u64, outlet: &dyn Outlet, typing: &Typing) -> Result<(), Error> {
+/// Sends each line; whether there is anything left to close.
+fn send_lines(input: &mut impl BufRead, line_len_max: u64, outlet: &dyn Outlet, typing: &Typing) -> bool {
     for number in 1_u64.. {
         match read_line(input, line_len_max) {
             Ok(Line::Text(line)) => {
-                outlet.send(line)?;
+                if !outlet.send(line) {
+                    return false;
+                }
                 typing.sent.fetch_add(1, Ordering::Relaxed);
             }
             Ok(Line::NotUtf8) => typing.leave_out(format_args!("line {number} is not UTF-8, and was not sent")),
@@ -68,5 +68,5 @@ fn send_lines(input: &mut impl BufRead, line_len_max: u64, outlet: &dyn Outlet, 
             }
         }
     }
-    Ok(())
+    true
 }

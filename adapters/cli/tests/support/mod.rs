@@ -39,6 +39,18 @@ impl Client {
         line
     }
 
+    /// The next line of the standard error that has this in it.
+    pub(crate) fn stderr_until(&mut self, part: &str) -> String {
+        let stderr = self.0.stderr.as_mut().unwrap();
+        loop {
+            let mut line = String::new();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "{part:?} is not told");
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
     pub(crate) fn close_stdout(&mut self) {
         self.0.stdout = None;
     }
@@ -65,7 +77,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        Self::start_at("127.0.0.1:0", arguments)
+    }
+
+    pub(crate) fn start_at(address: &str, arguments: &[&str]) -> Self {
+        let arguments = [&["serve", "--listen", address], arguments].concat();
         let mut process = Process::of(spawn(&arguments, Stdio::null()));
         let mut line = String::new();
         process.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
