@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{connection, frame, handshake};
+use crate::{client, connection, frame, handshake, proxy};
 
 type Body = fn(&[u8]);
 
@@ -15,6 +15,9 @@ const TARGETS: &[(&str, Body)] = &[
     ("deflate", connection::fuzz::deflate),
     ("request", connection::fuzz::request),
     ("response", connection::fuzz::response),
+    ("operations", connection::fuzz::operations),
+    ("client", client::fuzz::client),
+    ("prelude", proxy::fuzz::prelude),
     ("negotiation", handshake::fuzz::negotiation),
     ("url", handshake::fuzz::url),
 ];

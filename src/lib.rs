@@ -89,6 +89,8 @@ pub mod deflate;
 pub mod frame;
 pub mod handshake;
 mod message;
+#[cfg(any(test, fuzzing))]
+mod program;
 pub mod proxy;
 
 pub use buffer::RecvBuf;

@@ -579,3 +579,29 @@ fn messages_are_not_withheld_from_a_client_that_closes() {
     rig.run();
     assert!(matches!(rig.end(), Some(End::Closed(Some(closed))) if closed.clean));
 }
+
+/// Found by fuzzing: a client that gave up while it drained told that all had left, behind its end.
+#[test]
+fn a_client_that_stops_while_it_drains_ends_and_says_nothing_more() {
+    let mut rig = Rig::new(config(|_| ()));
+    let token = rig.client.send(rig.now, "waits").unwrap();
+    rig.client.close(rig.now, CloseCode::NORMAL, "", 60 * SEC).unwrap();
+    assert!(matches!(rig.order(), Some(Order::Connect(_))));
+    let failure = ConnectFailure { kind: ConnectFailureKind::Unusable, message: "no".into() };
+    rig.client.handle_connect_failed(rig.now, failure);
+    rig.run();
+    let [
+        ..,
+        ClientEvent::Outcome(dropped, Outcome::Dropped(DropReason::Ended)),
+        _,
+        ClientEvent::Ended(End::Stopped(_)),
+    ] = &rig.events[..]
+    else {
+        panic!("{:?}", rig.events);
+    };
+    assert_eq!(*dropped, token);
+    for after in [SEC, 60 * SEC, 61 * SEC] {
+        rig.client.handle_timeout(rig.start + after);
+        assert_eq!(rig.client.poll_event(rig.start + after, &mut rig.input), None);
+    }
+}

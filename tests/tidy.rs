@@ -192,7 +192,9 @@ fn sources(module: &str) -> Vec<PathBuf> {
         }
     }
     let of_tests: Vec<PathBuf> = files.iter().flat_map(|file| test_modules_of(file)).collect();
-    files.retain(|file| !of_tests.contains(file));
+    files.retain(|file| {
+        !of_tests.iter().any(|of_tests| file == of_tests || file.starts_with(of_tests.with_extension("")))
+    });
     files.sort();
     files
 }

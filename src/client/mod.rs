@@ -38,6 +38,8 @@ mod attempt;
 mod backoff;
 mod config;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod heartbeat;
 mod machine;
 mod metrics;

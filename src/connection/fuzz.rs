@@ -2,13 +2,16 @@
 //!
 //! The first two bytes of the input say how the rest is cut; the rest is what the peer sends, and then it is gone.
 
+mod operations;
+
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::buffer::{READ_SIZE, RecvBuf};
 use crate::frame::CloseCode;
 use crate::handshake::Acceptance;
-use crate::message::Message;
+use crate::message::{Message, MessageKind};
+pub use operations::operations;
 
 /// A peer of an open connection, in both roles.
 pub fn open(data: &[u8]) {
@@ -93,6 +96,7 @@ enum Told {
 fn run(connect: impl Fn(Instant) -> Connection, wire: &[u8], cut: impl Fn(usize) -> usize, in_pieces: bool) -> Seen {
     let start = Instant::now();
     let mut connection = connect(start);
+    let compresses = connection.is_compressing();
     let mut driver = Driver { in_pieces, ..Driver::default() };
     let mut rest = wire;
     let mut received = 0;
@@ -108,7 +112,7 @@ fn run(connect: impl Fn(Instant) -> Connection, wire: &[u8], cut: impl Fn(usize)
         reads += 1;
         driver.drain(&mut connection, start);
         // A compressed message grows up to its limit, which the storage may overshoot by doubling.
-        let inflated = if connection.is_compressing() { 3 * 8192 } else { 0 };
+        let inflated = if compresses { 3 * 8192 } else { 0 };
         let bound = 2 * received + 2 * READ_SIZE + inflated;
         assert!(driver.buf.capacity() <= bound, "memory grows with what was received");
     }
@@ -122,6 +126,9 @@ fn run(connect: impl Fn(Instant) -> Connection, wire: &[u8], cut: impl Fn(usize)
         driver.drain(&mut connection, now);
     }
     assert!(driver.seen.closed.is_some(), "no end");
+    // One poll for each read finds nothing more, and each event costs a byte at least; inflated ones come from few.
+    let bound = 4 * received + 2 * reads + 64 + if compresses { 8192 / 1000 * received } else { 0 };
+    assert!(driver.polls <= bound, "{} polls for {received} bytes in {reads} reads", driver.polls);
     assert_eq!(connection.state(), ReadyState::Closed);
     driver.seen
 }
@@ -143,6 +150,7 @@ struct Driver {
     /// The message that arrives in pieces.
     begun: Vec<u8>,
     dropped: bool,
+    polls: usize,
 }
 
 impl Driver {
@@ -155,6 +163,7 @@ impl Driver {
                 true => connection.poll_event_in_pieces(now, &mut self.buf),
                 false => connection.poll_event(now, &mut self.buf),
             };
+            self.polls += 1;
             let happened = event.is_some();
             if let Some(event) = event {
                 assert!(self.seen.closed.is_none(), "{event:?} after the end");

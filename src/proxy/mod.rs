@@ -53,9 +53,11 @@
 
 mod config;
 mod credentials;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod drive;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 mod no_proxy;
 mod prelude;

@@ -247,7 +247,7 @@ impl Client {
 
     /// Closes when that is wanted and all has left.
     pub(super) fn drain(&mut self, now: Instant) {
-        if self.queue.is_empty() && self.closing.as_ref().is_some_and(|closing| !closing.begun) {
+        if !self.is_over && self.queue.is_empty() && self.closing.as_ref().is_some_and(|closing| !closing.begun) {
             self.events.push_back(ClientEvent::Drained);
             self.begin_close(now);
         }
@@ -255,7 +255,7 @@ impl Client {
 
     /// The time to drain is over.
     pub(super) fn stop_draining(&mut self, now: Instant) {
-        if self.closing.as_ref().is_some_and(|closing| !closing.begun) {
+        if !self.is_over && self.closing.as_ref().is_some_and(|closing| !closing.begun) {
             self.queue.end();
             self.begin_close(now);
         }
