@@ -72,10 +72,11 @@
 //! | [`connection`] | [`Connection`], its events, limits and deadlines |
 //! | [`handshake`] | the HTTP/1.1 upgrade as pure functions, for servers that do it themselves |
 //! | [`frame`] | headers, masks, close codes and UTF-8 as pure functions, for proxies and analysers |
-//! | [`client`] | a client's way to a server: options, proxy, redirects |
+//! | [`client`] | a client that outlives its connections, and its way to a server: options, proxy, redirects |
 //! | [`proxy`] | the way through an HTTP or SOCKS5 proxy, ahead of the handshake |
 //! | [`buffer`] | [`RecvBuf`] |
 //! | `deflate` | permessage-deflate, RFC 7692 (feature `deflate`) |
+//! | `json` | messages with a type, requests with an answer (feature `json`) |
 //!
 //! The feature `http` lets [`handshake`] speak the types of the `http` crate.
 
@@ -88,6 +89,8 @@ mod corpus;
 pub mod deflate;
 pub mod frame;
 pub mod handshake;
+#[cfg(feature = "json")]
+pub mod json;
 mod message;
 #[cfg(any(test, fuzzing))]
 mod program;

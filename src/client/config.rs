@@ -37,6 +37,12 @@ pub struct ClientConfig {
     ///
     /// No: the options serve for all attempts. For tokens that expire and servers that move.
     pub asks_before_attempt: bool,
+    /// How messages with a type look, and what is promised of requests (feature `json`). Texts that arrive are taken apart then, and reported
+    /// as [`ClientEvent::Json`](super::ClientEvent::Json); binary messages are as ever.
+    ///
+    /// None: messages are the application's affair.
+    #[cfg(feature = "json")]
+    pub json: Option<crate::json::JsonConfig>,
 }
 
 /// The limits of the queue in which messages wait while they cannot leave, and what is promised of those that have.

@@ -28,6 +28,9 @@ pub enum ClientEvent {
     Reauthenticated,
     /// A message.
     Message(Message),
+    /// A text message, taken apart, or the result of a request ([`ClientConfig::json`](super::ClientConfig::json)).
+    #[cfg(feature = "json")]
+    Json(crate::json::JsonEvent),
     /// What became of a message that was sent.
     Outcome(Token, Outcome),
     /// The connection is over. What follows is another attempt, or the end.

@@ -52,6 +52,8 @@ pub use backoff::{Backoff, BackoffConfig, Jitter};
 pub use config::{Auth, AuthAnswer, ClientConfig, Delivery, Overflow, QueueConfig};
 pub use event::{ClientEvent, ClientState, End, Order};
 pub use heartbeat::{Beat, Heartbeat, HeartbeatConfig, HeartbeatOrder};
+#[cfg(feature = "json")]
+pub use machine::NotSent;
 pub use machine::{Client, Prepared};
 pub use metrics::Metrics;
 pub use options::ClientOptions;

@@ -1,6 +1,7 @@
 //! Messages that cannot leave yet, in order, with what becomes of each.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use super::heartbeat::after;
@@ -82,7 +83,15 @@ pub(super) struct Queue {
     bytes: usize,
     next_token: u64,
     /// What became of messages, until it is polled.
-    outcomes: VecDeque<(Token, Outcome)>,
+    outcomes: VecDeque<Finished>,
+}
+
+/// What became of a message.
+pub(super) struct Finished {
+    pub(super) token: Token,
+    pub(super) outcome: Outcome,
+    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only JSON knows requests"))]
+    pub(super) request: Option<NonZeroU64>,
 }
 
 struct Entry {
@@ -93,6 +102,8 @@ struct Entry {
     end: u64,
     /// Whether a transport has taken all of it, this one or an earlier one.
     was_written: bool,
+    /// The request that it is the message of.
+    request: Option<NonZeroU64>,
 }
 
 impl Queue {
@@ -108,7 +119,12 @@ impl Queue {
         }
     }
 
-    pub(super) fn push(&mut self, now: Instant, message: Message) -> Result<Token, Rejected> {
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        message: Message,
+        request: Option<NonZeroU64>,
+    ) -> Result<Token, Rejected> {
         let len = message.as_bytes().len();
         let max = self.config.bytes_max;
         if len > max {
@@ -126,7 +142,7 @@ impl Queue {
             }
             Overflow::DropNewest if !outcomes_are_full => {
                 let token = self.token();
-                self.outcomes.push_back((token, Outcome::Dropped(DropReason::Overflow)));
+                self.outcomes.push_back(Finished { token, outcome: Outcome::Dropped(DropReason::Overflow), request });
                 return Ok(token);
             }
             _ => {
@@ -136,7 +152,7 @@ impl Queue {
         }
         let token = self.token();
         self.bytes += len;
-        self.entries.push_back(Entry { token, message, since: now, end: 0, was_written: false });
+        self.entries.push_back(Entry { token, message, since: now, end: 0, was_written: false, request });
         Ok(token)
     }
 
@@ -202,6 +218,30 @@ impl Queue {
         std::mem::take(&mut self.written)
     }
 
+    /// Whether the message waits, is on its way, or is not confirmed.
+    #[cfg(feature = "json")]
+    pub(super) fn contains(&self, token: Token) -> bool {
+        self.entries.binary_search_by_key(&token, |entry| entry.token).is_ok()
+    }
+
+    /// Takes back a message that it was done with, to be sent again: it is older than all that wait. Only between two connections.
+    #[cfg(feature = "json")]
+    pub(super) fn restore(&mut self, token: Token, message: Message, since: Instant, request: Option<NonZeroU64>) {
+        self.bytes += message.as_bytes().len();
+        self.entries.push_front(Entry { token, message, since, end: 0, was_written: true, request });
+    }
+
+    /// Forgets a message that waits; nobody is told.
+    #[cfg(feature = "json")]
+    pub(super) fn cancel(&mut self, token: Token) {
+        if let Ok(at) = self.entries.binary_search_by_key(&token, |entry| entry.token)
+            && at >= self.handed
+            && let Some(entry) = self.entries.remove(at)
+        {
+            self.bytes -= entry.message.as_bytes().len();
+        }
+    }
+
     /// The client ends.
     pub(super) fn end(&mut self) {
         while let Some(entry) = self.entries.front() {
@@ -222,7 +262,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn poll_outcome(&mut self) -> Option<(Token, Outcome)> {
+    pub(super) fn poll_outcome(&mut self) -> Option<Finished> {
         self.outcomes.pop_front()
     }
 
@@ -263,14 +303,15 @@ impl Queue {
             self.bytes -= entry.message.as_bytes().len();
             self.handed = self.handed.saturating_sub(1);
             self.written = self.written.saturating_sub(1);
-            self.outcomes.push_back((entry.token, outcome));
+            self.outcomes.push_back(Finished { token: entry.token, outcome, request: entry.request });
         }
     }
 
     fn drop_waiting(&mut self, reason: DropReason) {
         if let Some(entry) = self.entries.remove(self.handed) {
             self.bytes -= entry.message.as_bytes().len();
-            self.outcomes.push_back((entry.token, entry.dropped(reason)));
+            let outcome = entry.dropped(reason);
+            self.outcomes.push_back(Finished { token: entry.token, outcome, request: entry.request });
         }
     }
 }
@@ -296,15 +337,15 @@ mod tests {
     }
 
     fn outcomes(queue: &mut Queue) -> Vec<(u64, Outcome)> {
-        std::iter::from_fn(|| queue.poll_outcome()).map(|(token, outcome)| (token.0, outcome)).collect()
+        std::iter::from_fn(|| queue.poll_outcome()).map(|finished| (finished.token.0, finished.outcome)).collect()
     }
 
     #[test]
     fn a_message_is_written_when_its_last_byte_is() {
         for (written, outcome) in [(99, None), (100, Some(Outcome::Written)), (101, Some(Outcome::Written))] {
             let (mut queue, now) = queue(|_| ());
-            queue.push(now, "one".into()).unwrap();
-            queue.push(now, "two".into()).unwrap();
+            queue.push(now, "one".into(), None).unwrap();
+            queue.push(now, "two".into(), None).unwrap();
             queue.hand_over(100);
             assert_eq!(queue.output_written(written), u64::from(outcome.is_some()));
             assert_eq!(outcomes(&mut queue).first().map(|(_, outcome)| *outcome), outcome, "{written}");
@@ -318,7 +359,7 @@ mod tests {
     fn what_was_written_is_sent_again_until_it_is_confirmed() {
         let (mut queue, now) = queue(|config| config.delivery = Delivery::AtLeastOnce);
         for text in ["1", "2", "3"] {
-            queue.push(now, text.into()).unwrap();
+            queue.push(now, text.into(), None).unwrap();
         }
         queue.hand_over(10);
         queue.hand_over(20);
@@ -348,10 +389,10 @@ mod tests {
                 (config.messages_max, config.bytes_max) = if limit_bytes { (100, 30) } else { (3, 1000) };
             });
             for _ in 0..3 {
-                queue.push(now, vec![0; 10].into()).unwrap();
+                queue.push(now, vec![0; 10].into(), None).unwrap();
             }
             assert_eq!(outcomes(&mut queue), [], "up to the limit");
-            let one_more = queue.push(now, vec![0; 10].into());
+            let one_more = queue.push(now, vec![0; 10].into(), None);
             match overflow {
                 Overflow::Refuse => {
                     let rejected = one_more.unwrap_err();
@@ -369,8 +410,8 @@ mod tests {
     fn a_message_longer_than_the_queue_is_refused_whatever_the_policy() {
         for overflow in [Overflow::Refuse, Overflow::DropOldest, Overflow::DropNewest] {
             let (mut queue, now) = queue(|config| (config.overflow, config.bytes_max) = (overflow, 10));
-            assert!(queue.push(now, vec![0; 10].into()).is_ok());
-            let rejected = queue.push(now, vec![0; 11].into()).unwrap_err();
+            assert!(queue.push(now, vec![0; 10].into(), None).is_ok());
+            let rejected = queue.push(now, vec![0; 11].into(), None).unwrap_err();
             assert_eq!(rejected.reason, RejectReason::TooLong { len: 11, max: 10 });
         }
     }
@@ -378,19 +419,19 @@ mod tests {
     #[test]
     fn what_a_connection_has_is_never_dropped_to_make_room() {
         let (mut queue, now) = queue(|config| (config.overflow, config.messages_max) = (Overflow::DropOldest, 2));
-        queue.push(now, "1".into()).unwrap();
-        queue.push(now, "2".into()).unwrap();
+        queue.push(now, "1".into(), None).unwrap();
+        queue.push(now, "2".into(), None).unwrap();
         queue.hand_over(10);
-        queue.push(now, "3".into()).unwrap();
+        queue.push(now, "3".into(), None).unwrap();
         assert_eq!(outcomes(&mut queue), [(2, Outcome::Dropped(DropReason::Overflow))]);
         queue.hand_over(20);
-        assert!(queue.push(now, "4".into()).is_err());
+        assert!(queue.push(now, "4".into(), None).is_err());
     }
 
     #[test]
     fn outcomes_that_nobody_polls_are_bounded() {
         let (mut queue, now) = queue(|config| (config.overflow, config.messages_max) = (Overflow::DropNewest, 10));
-        let accepted = (0..1000).filter(|_| queue.push(now, "x".into()).is_ok()).count();
+        let accepted = (0..1000).filter(|_| queue.push(now, "x".into(), None).is_ok()).count();
         assert_eq!(accepted, 20, "ten that wait and ten that were dropped");
     }
 
@@ -398,8 +439,8 @@ mod tests {
     fn messages_expire_at_their_age_unless_a_connection_has_them() {
         for (age, expired) in [(9_999, 0), (10_000, 1), (10_001, 1)] {
             let (mut queue, now) = queue(|config| config.age_max = Some(10 * SEC));
-            queue.push(now, "1".into()).unwrap();
-            queue.push(now, "2".into()).unwrap();
+            queue.push(now, "1".into(), None).unwrap();
+            queue.push(now, "2".into(), None).unwrap();
             queue.hand_over(10);
             queue.expire(now + Duration::from_millis(age));
             assert_eq!(outcomes(&mut queue).len(), expired, "{age}");

@@ -5,7 +5,7 @@
 
 mod check;
 mod pair;
-
+pub(crate) mod rig;
 mod rng;
 mod seen;
 mod wire;

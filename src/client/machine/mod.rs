@@ -42,10 +42,13 @@
 mod link;
 mod progress;
 mod retrying;
+#[cfg(feature = "json")]
+mod typed;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,6 +63,8 @@ use crate::connection::{Connection, Keystream, ReadyState, SendError, StreamOrde
 use crate::frame::{CLOSE_REASON_LEN_MAX, CloseCode};
 use crate::message::Message;
 use link::{AuthState, Link};
+#[cfg(feature = "json")]
+pub use typed::NotSent;
 
 /// A client that outlives its connections. The page of [`client`](super) tells what it does, and how to drive it.
 pub struct Client {
@@ -80,6 +85,8 @@ pub struct Client {
     /// What time it was when.
     wall_clock: Option<(Instant, Duration)>,
     metrics: Metrics,
+    #[cfg(feature = "json")]
+    typed: Option<typed::Typed>,
 }
 
 enum State {
@@ -134,6 +141,8 @@ impl Client {
             backoff: Backoff::new(config.backoff.clone(), backoff_seed),
             heartbeat: Heartbeat::new(config.heartbeat.clone()),
             queue: Queue::new(config.queue.clone()),
+            #[cfg(feature = "json")]
+            typed: config.json.clone().map(typed::Typed::new),
             config,
             state: State::Waiting { until: now, cause: None },
             closing: None,
@@ -210,13 +219,7 @@ impl Client {
     /// # Errors
     /// [`Rejected`], with the message, when there is no room, or the client is closing.
     pub fn send(&mut self, now: Instant, message: impl Into<Message>) -> Result<Token, Rejected> {
-        let message = message.into();
-        if self.closing.is_some() || matches!(self.state, State::Closed) {
-            return Err(Rejected { message, reason: RejectReason::Closed });
-        }
-        let token = self.queue.push(now, message)?;
-        self.flush(now);
-        Ok(token)
+        self.accept(now, message.into(), None)
     }
 
     /// The peer has received all messages up to this one, as the application knows: they are not sent again.
@@ -321,12 +324,19 @@ impl Client {
             State::Closed => return None,
         };
         let drain = self.closing.as_ref().filter(|closing| !closing.begun).and_then(|closing| closing.deadline);
-        of_state.into_iter().chain(drain).chain(self.queue.expires_at()).min()
+        let due = of_state.into_iter().chain(drain).chain(self.queue.expires_at()).min();
+        #[cfg(feature = "json")]
+        let due = due.into_iter().chain(self.typed.as_ref().and_then(typed::Typed::poll_timeout)).min();
+        due
     }
 
     /// Does what is due at `now`. Obey the orders and poll for events afterwards.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.queue.expire(now);
+        #[cfg(feature = "json")]
+        if let Some(typed) = &mut self.typed {
+            typed.handle_timeout(now);
+        }
         match &mut self.state {
             State::Waiting { until, .. } if *until <= now => self.begin_attempt(),
             State::Preparing { deadline: Some(deadline), .. } if *deadline <= now => {
@@ -373,14 +383,29 @@ impl Client {
 
     fn poll(&mut self, now: Instant, input: &mut RecvBuf, messages: Messages) -> Option<ClientEvent> {
         loop {
-            if let Some((token, outcome)) = self.queue.poll_outcome() {
-                self.metrics.messages_dropped += u64::from(matches!(outcome, Outcome::Dropped(_)));
-                return Some(ClientEvent::Outcome(token, outcome));
+            if let Some(finished) = self.queue.poll_outcome() {
+                self.metrics.messages_dropped += u64::from(matches!(finished.outcome, Outcome::Dropped(_)));
+                #[cfg(feature = "json")]
+                if finished.request.is_some() {
+                    self.request_left(&finished);
+                    continue;
+                }
+                return Some(ClientEvent::Outcome(finished.token, finished.outcome));
+            }
+            #[cfg(feature = "json")]
+            if self.is_over
+                && let Some(event) = self.poll_request_failure(now)
+            {
+                return Some(event);
             }
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
             if !self.step(now, input, messages) {
+                // Everything that arrived has been looked at: what is not answered by now is late.
+                #[cfg(feature = "json")]
+                return self.poll_request_failure(now);
+                #[cfg(not(feature = "json"))]
                 return None;
             }
         }
@@ -457,6 +482,15 @@ impl Client {
             smoothed_rtt: self.heartbeat.smoothed_rtt(),
             ..self.metrics
         }
+    }
+
+    fn accept(&mut self, now: Instant, message: Message, request: Option<NonZeroU64>) -> Result<Token, Rejected> {
+        if self.closing.is_some() || matches!(self.state, State::Closed) {
+            return Err(Rejected { message, reason: RejectReason::Closed });
+        }
+        let token = self.queue.push(now, message, request)?;
+        self.flush(now);
+        Ok(token)
     }
 
     fn judge(&self, message: &Message) -> AuthAnswer {

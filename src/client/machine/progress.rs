@@ -153,6 +153,10 @@ impl Client {
             self.heartbeat.handle_answer(now);
             return;
         }
+        #[cfg(feature = "json")]
+        if self.typed.is_some() && message.as_text().is_some() {
+            return self.received_json(now, &message);
+        }
         self.events.push_back(ClientEvent::Message(message));
     }
 

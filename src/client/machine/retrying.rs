@@ -38,6 +38,10 @@ impl Client {
         }
         self.heartbeat.stop();
         self.metrics.messages_resent += self.queue.requeue() as u64;
+        #[cfg(feature = "json")]
+        if self.closing.as_ref().is_none_or(|closing| !closing.begun) {
+            self.metrics.messages_resent += self.requests_lost();
+        }
         self.queue.expire(now);
         if link.is_redirected {
             self.state = State::Connecting { attempt: Box::new(link.attempt), ordered: false, deadline: None };
@@ -103,6 +107,10 @@ impl Client {
         self.is_over = true;
         self.heartbeat.stop();
         self.queue.end();
+        #[cfg(feature = "json")]
+        if let Some(typed) = &mut self.typed {
+            typed.end();
+        }
         self.events.push_back(ClientEvent::Ended(end));
     }
 }

@@ -1,0 +1,467 @@
+//! One message as an object of few fields: to write it, and to find the fields again.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytestring::ByteString;
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::Ids;
+use crate::message::Message;
+
+/// The names of the fields of a message, and the text around them.
+///
+/// ```
+/// use sansocket::json::EnvelopeFormat;
+///
+/// let mut format = EnvelopeFormat::default();
+/// format.id = "requestId".into();
+/// format.payload = "data".into();
+/// let message = format.message("say", &"hello")?;
+/// assert_eq!(message.as_text(), Some(r#"{"type":"say","data":"hello"}"#));
+/// # Ok::<(), sansocket::json::EncodeError>(())
+/// ```
+///
+/// With [`json_rpc`](Self::json_rpc) it speaks JSON-RPC 2.0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EnvelopeFormat {
+    /// The type. `type` by default.
+    pub kind: Cow<'static, str>,
+    /// The id that an answer has in common with its request. `id` by default.
+    pub id: Cow<'static, str>,
+    /// What the message is about. `payload` by default.
+    pub payload: Cow<'static, str>,
+    /// The payload of an answer, if that has another name. `None` by default.
+    pub answer: Option<Cow<'static, str>>,
+    /// What stands in place of the payload when a request cannot be answered; `null` there is no error. `error` by default.
+    pub error: Cow<'static, str>,
+    /// The type by which an answer shows that it is an error, whose payload tells which. `None` by default: only the field does.
+    pub error_kind: Option<Cow<'static, str>>,
+    /// Fields with a fixed text that go first in each message. None by default; they are not looked for in what arrives.
+    pub constants: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+}
+
+/// A message that arrived, taken apart. What it holds shares the memory of the whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Envelope {
+    /// The type; empty without one, as answers may be.
+    pub kind: ByteString,
+    /// The id, whatever it is made of.
+    pub id: Option<Payload>,
+    /// What it is about; `null` without one.
+    pub payload: Payload,
+    /// What went wrong, if something did.
+    pub error: Option<Payload>,
+}
+
+/// JSON that is known to be well-formed, as it arrived. It keeps the memory of the whole message.
+///
+/// ```
+/// # use sansocket::json::EnvelopeFormat;
+/// # let envelope = EnvelopeFormat::default().decode(&r#"{"type": "say", "payload": {"text": "hello"}}"#.into())?;
+/// #[derive(serde::Deserialize)]
+/// struct Say<'a> {
+///     text: &'a str, // borrowed from the message
+/// }
+/// let say: Say<'_> = envelope.payload.parse()?;
+/// assert_eq!(say.text, "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Payload(ByteString);
+
+/// A payload cannot be written as JSON: a map whose keys are no texts, say, or a type whose own code failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the payload cannot be written as JSON: {0}")]
+pub struct EncodeError(#[from] serde_json::Error);
+
+/// Why a message is no envelope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MalformedReason {
+    /// It is no JSON, no object, or has a field twice.
+    #[error("no envelope: {0}")]
+    Json(String),
+    /// The type is something else than a text.
+    #[error("the type is no text")]
+    KindNotText,
+    /// It has neither a type nor an id.
+    #[error("neither a type nor an id")]
+    KindMissing,
+}
+
+impl EnvelopeFormat {
+    /// JSON-RPC 2.0: `method`, `params`, `result`, `error`, and the version in front. Notifications are messages, calls are requests.
+    ///
+    /// ```
+    /// use sansocket::json::EnvelopeFormat;
+    ///
+    /// let message = EnvelopeFormat::json_rpc().message("update", &[1, 2])?;
+    /// assert_eq!(message.as_text(), Some(r#"{"jsonrpc":"2.0","method":"update","params":[1,2]}"#));
+    /// # Ok::<(), sansocket::json::EncodeError>(())
+    /// ```
+    pub fn json_rpc() -> Self {
+        Self {
+            kind: "method".into(),
+            payload: "params".into(),
+            answer: Some("result".into()),
+            constants: vec![("jsonrpc".into(), "2.0".into())],
+            ..Self::default()
+        }
+    }
+
+    /// A message with a type.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the payload cannot be written as JSON.
+    pub fn message<P: Serialize + ?Sized>(&self, kind: &str, payload: &P) -> Result<Message, EncodeError> {
+        self.encode(&Parts { kind: Some(kind), ..Parts::new(self, &self.payload, payload) })
+    }
+
+    /// An answer to the request with this id.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the payload cannot be written as JSON.
+    pub fn answer<P: Serialize + ?Sized>(&self, id: &Payload, payload: &P) -> Result<Message, EncodeError> {
+        let name = self.answer.as_ref().unwrap_or(&self.payload);
+        self.encode(&Parts { id: Some(Id::Echo(id)), ..Parts::new(self, name, payload) })
+    }
+
+    /// The answer that the request with this id has failed, and why.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the error cannot be written as JSON.
+    pub fn error_answer<E: Serialize + ?Sized>(&self, id: &Payload, error: &E) -> Result<Message, EncodeError> {
+        let id = Some(Id::Echo(id));
+        match &self.error_kind {
+            Some(kind) => self.encode(&Parts { kind: Some(kind), id, ..Parts::new(self, &self.payload, error) }),
+            None => self.encode(&Parts { id, ..Parts::new(self, &self.error, error) }),
+        }
+    }
+
+    /// Takes a message apart. The payload is checked to be JSON, but not looked into. Unknown fields are passed over.
+    ///
+    /// # Errors
+    /// [`MalformedReason`] when it is no envelope.
+    pub fn decode(&self, text: &ByteString) -> Result<Envelope, MalformedReason> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let mut fields = deserializer.deserialize_map(FieldsVisitor(self)).map_err(json_error)?;
+        deserializer.end().map_err(json_error)?;
+        let kind = match fields.take(FieldName::Kind) {
+            Some(kind) => text_of(text, kind.get()).ok_or(MalformedReason::KindNotText)?,
+            None => ByteString::new(),
+        };
+        let mut payload = |name| fields.take(name).map(|raw| Payload(text.slice_ref(raw.get())));
+        let id = payload(FieldName::Id).filter(|id| !id.is_null());
+        if kind.is_empty() && id.is_none() {
+            return Err(MalformedReason::KindMissing);
+        }
+        let error = payload(FieldName::Error).filter(|error| !error.is_null());
+        let answer = payload(FieldName::Answer);
+        let payload = payload(FieldName::Payload).or(answer).unwrap_or(Payload::null());
+        match &self.error_kind {
+            Some(error_kind) if id.is_some() && error.is_none() && **error_kind == *kind => {
+                Ok(Envelope { kind, id, payload: Payload::null(), error: Some(payload) })
+            }
+            _ => Ok(Envelope { kind, id, payload, error }),
+        }
+    }
+
+    pub(super) fn request<P: Serialize + ?Sized>(
+        &self,
+        kind: &str,
+        ids: &Ids,
+        id: u64,
+        payload: &P,
+    ) -> Result<Message, EncodeError> {
+        let id = Some(Id::Own(ids, id));
+        self.encode(&Parts { kind: Some(kind), id, ..Parts::new(self, &self.payload, payload) })
+    }
+
+    fn encode<P: Serialize + ?Sized>(&self, parts: &Parts<'_, P>) -> Result<Message, EncodeError> {
+        Ok(Message::from(serde_json::to_string(parts)?))
+    }
+
+    fn field(&self, name: &str) -> Option<FieldName> {
+        let is = |of: &Cow<'static, str>| *of == name;
+        match name {
+            _ if is(&self.kind) => Some(FieldName::Kind),
+            _ if is(&self.id) => Some(FieldName::Id),
+            _ if is(&self.payload) => Some(FieldName::Payload),
+            _ if is(&self.error) => Some(FieldName::Error),
+            _ if self.answer.as_ref().is_some_and(is) => Some(FieldName::Answer),
+            _ => None,
+        }
+    }
+}
+
+impl Default for EnvelopeFormat {
+    fn default() -> Self {
+        Self {
+            kind: "type".into(),
+            id: "id".into(),
+            payload: "payload".into(),
+            answer: None,
+            error: "error".into(),
+            error_kind: None,
+            constants: Vec::new(),
+        }
+    }
+}
+
+impl Payload {
+    /// The JSON.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What it says, as whatever type that is; texts may be borrowed.
+    ///
+    /// # Errors
+    /// Those of [`serde_json::from_str`]: it is something else than the type wants, or is nested more than 128 deep.
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(&self) -> bool {
+        *self.0 == *"null"
+    }
+
+    /// The text, if it is one.
+    pub(super) fn text(&self) -> Option<ByteString> {
+        text_of(&self.0, &self.0)
+    }
+
+    fn null() -> Self {
+        Self(ByteString::from_static("null"))
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(&self.0).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// What is written.
+struct Parts<'a, P: ?Sized> {
+    format: &'a EnvelopeFormat,
+    kind: Option<&'a str>,
+    id: Option<Id<'a>>,
+    name: &'a str,
+    payload: &'a P,
+}
+
+enum Id<'a> {
+    Own(&'a Ids, u64),
+    Echo(&'a Payload),
+}
+
+impl Serialize for Id<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Own(Ids::Number, id) => serializer.serialize_u64(*id),
+            Self::Own(Ids::Text(prefix), id) => serializer.collect_str(&format_args!("{prefix}{id}")),
+            Self::Echo(id) => id.serialize(serializer),
+        }
+    }
+}
+
+impl<'a, P: ?Sized> Parts<'a, P> {
+    fn new(format: &'a EnvelopeFormat, name: &'a str, payload: &'a P) -> Self {
+        Self { format, kind: None, id: None, name, payload }
+    }
+}
+
+impl<P: Serialize + ?Sized> Serialize for Parts<'_, P> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in &self.format.constants {
+            map.serialize_entry(name, value)?;
+        }
+        if let Some(kind) = self.kind {
+            map.serialize_entry(&self.format.kind, kind)?;
+        }
+        if let Some(id) = &self.id {
+            map.serialize_entry(&self.format.id, id)?;
+        }
+        map.serialize_entry(self.name, self.payload)?;
+        map.end()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum FieldName {
+    Kind,
+    Id,
+    Payload,
+    Answer,
+    Error,
+}
+
+/// The fields that were there, in the order of [`FieldName`].
+#[derive(Default)]
+struct Fields<'de>([Option<&'de RawValue>; 5]);
+
+impl<'de> Fields<'de> {
+    fn take(&mut self, name: FieldName) -> Option<&'de RawValue> {
+        self.0[name as usize].take()
+    }
+}
+
+struct FieldsVisitor<'a>(&'a EnvelopeFormat);
+
+impl<'de> Visitor<'de> for FieldsVisitor<'_> {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(name) = map.next_key_seed(NameSeed(self.0))? {
+            match name {
+                None => drop(map.next_value::<IgnoredAny>()?),
+                Some(name) => {
+                    // Two readers could read two things.
+                    if fields.0[name as usize].replace(map.next_value()?).is_some() {
+                        return Err(A::Error::custom("a field stands there twice"));
+                    }
+                }
+            }
+        }
+        Ok(fields)
+    }
+}
+
+struct NameSeed<'a>(&'a EnvelopeFormat);
+
+impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
+    type Value = Option<FieldName>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed<'_> {
+    type Value = Option<FieldName>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.field(name))
+    }
+}
+
+/// The text that a piece of JSON is, in the memory of the whole unless something is escaped in it.
+fn text_of(whole: &ByteString, json: &str) -> Option<ByteString> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        return serde_json::from_str::<String>(json).ok().map(ByteString::from);
+    }
+    Some(whole.slice_ref(inner))
+}
+
+fn json_error(error: serde_json::Error) -> MalformedReason {
+    MalformedReason::Json(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(text: &str) -> Result<Envelope, MalformedReason> {
+        EnvelopeFormat::default().decode(&text.into())
+    }
+
+    fn fields(envelope: &Envelope) -> (&str, Option<&str>, &str, Option<&str>) {
+        let Envelope { kind, id, payload, error } = envelope;
+        (kind, id.as_ref().map(Payload::as_str), payload.as_str(), error.as_ref().map(Payload::as_str))
+    }
+
+    #[test]
+    fn the_fields_are_found_wherever_they_stand() {
+        let table = [
+            (r#"{"type":"a"}"#, ("a", None, "null", None)),
+            (r#" { "x" : {"type":"b"}, "payload" : [ 1 ] , "type" : "a" } "#, ("a", None, "[ 1 ]", None)),
+            (r#"{"id":"q","payload":{"a":"}"}}"#, ("", Some("\"q\""), "{\"a\":\"}\"}", None)),
+            (r#"{"id":1,"error":null,"payload":2}"#, ("", Some("1"), "2", None)),
+            (r#"{"id":1,"error":{"code":2}}"#, ("", Some("1"), "null", Some("{\"code\":2}"))),
+            ("{\"t\\u0079pe\":\"a\\n\\u00e9\"}", ("a\n\u{e9}", None, "null", None)),
+            (r#"{"type":"","id":1}"#, ("", Some("1"), "null", None)),
+        ];
+        for (text, expected) in table {
+            assert_eq!(fields(&decode(text).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_names_are_the_applications() {
+        let mut format = EnvelopeFormat::default();
+        (format.kind, format.id, format.payload) = ("event".into(), "request \"id\"".into(), "data".into());
+        (format.answer, format.error_kind) = (Some("result".into()), Some("error".into()));
+        let request = format.request("ask", &Ids::Text("é\"".into()), 7, &[1]).unwrap();
+        let text = r#"{"event":"ask","request \"id\"":"é\"7","data":[1]}"#;
+        assert_eq!(request.as_text(), Some(text));
+        let Message::Text(text) = request else { panic!() };
+        let asked = format.decode(&text).unwrap();
+        let id = asked.id.unwrap();
+        let answers = [
+            (format.answer(&id, &1).unwrap(), ("", "1", None)),
+            (format.error_answer(&id, &2).unwrap(), ("error", "null", Some("2"))),
+        ];
+        for (answer, (kind, payload, error)) in answers {
+            let Message::Text(text) = answer else { panic!() };
+            assert_eq!(fields(&format.decode(&text).unwrap()), (kind, Some(id.as_str()), payload, error));
+        }
+    }
+
+    #[test]
+    fn what_it_holds_shares_the_memory_of_the_message() {
+        let text = ByteString::from(r#"{"type":"said","payload":"hello"}"#);
+        let envelope = EnvelopeFormat::default().decode(&text).unwrap();
+        let range = text.as_bytes().as_ptr_range();
+        for part in [envelope.kind.as_bytes(), envelope.payload.0.as_bytes()] {
+            assert!(range.contains(&part.as_ptr()));
+        }
+        assert!(
+            range.contains(&envelope.payload.parse::<&str>().unwrap().as_ptr()),
+            "and what is parsed out of it, too"
+        );
+    }
+
+    /// What is nested is not descended into until it is parsed, and then not too deep.
+    #[test]
+    fn depth_costs_no_stack() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for field in ["payload", "id", "error", "else"] {
+            let text = format!(r#"{{"type":"a","{field}":{}}}"#, deep(1_000_000));
+            assert!(decode(&text).is_ok(), "{field}");
+        }
+        let payload = |levels| decode(&format!(r#"{{"type":"a","payload":{}}}"#, deep(levels))).unwrap().payload;
+        assert!(payload(127).parse::<serde_json::Value>().is_ok());
+        assert!(payload(128).parse::<serde_json::Value>().is_err());
+    }
+}
