@@ -97,7 +97,7 @@ fn that_a_byte_is_withheld_gives_its_message_no_more_time() {
     let config = config(|config| config.message_timeout = Some(Duration::from_secs(10)));
     for role in ROLES {
         let mut bench = Bench::open(role, config.clone());
-        let wire = wire_to(role, &[text(&"a".repeat(100))]);
+        let wire = wire_to(role, &[text("a".repeat(100))]);
         bench.receive(&wire[..10]);
         for (second, byte) in (1..=10).zip(&wire[10..]) {
             assert_eq!(bench.connection.state(), ReadyState::Open, "before second {second}");
