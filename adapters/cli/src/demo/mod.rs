@@ -1,6 +1,7 @@
 //! `sansocket demo`: a server and a client in one process, over sockets of this machine, in fair weather and foul.
 
 mod client;
+mod lasting;
 mod server;
 mod story;
 mod stranger;

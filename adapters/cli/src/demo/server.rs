@@ -1,7 +1,7 @@
-//! The server's side: it sends back what comes, and fails on demand.
+//! The server's side: it sends back what comes, books orders, and dies on demand.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::terminal::counted;
 pub(super) struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
+    reports: Sender<Outcome>,
     outcomes: Receiver<Outcome>,
 }
 
@@ -26,8 +27,8 @@ pub(super) struct Server {
 pub(super) enum Outcome {
     /// It was never opened.
     Refused,
-    /// The server cut it.
-    Cut,
+    /// The server died.
+    Died,
     /// By a Close frame, or for a fault.
     Ended(Closed),
     /// Somehow.
@@ -43,8 +44,10 @@ pub(super) struct Tally {
     pub(super) refused: u32,
     /// Connections that ended by the peer's breach of the protocol.
     pub(super) protocol_errors: u32,
-    /// Connections that the server cut.
-    pub(super) cut: u32,
+    /// How often it died.
+    pub(super) deaths: u32,
+    /// Orders that arrived again, and were not booked twice.
+    pub(super) repeated: u64,
 }
 
 impl Server {
@@ -57,20 +60,38 @@ impl Server {
             timeline: Arc::clone(timeline),
             acceptor: Acceptor::new(),
             tally: Mutex::default(),
-            weather: Mutex::new(Weather::Fair),
+            ledger: Mutex::default(),
+            life: Mutex::new(Life::Healthy),
         });
-        shared.note(format_args!("listens on {address}"));
-        let serving = Arc::clone(&shared);
+        let server = Self { address, shared, reports, outcomes };
+        server.listen(listener)?;
+        server.shared.note(format_args!("listens on {address}"));
+        Ok(server)
+    }
+
+    /// Starts it again, after it has died.
+    pub(super) fn restart(&self) -> Result<(), Trouble> {
+        *self.shared.life() = Life::Healthy;
+        self.listen(TcpListener::bind(self.address)?)?;
+        self.shared.note("is started again, with the orders that it has booked");
+        Ok(())
+    }
+
+    fn listen(&self, listener: TcpListener) -> Result<(), Trouble> {
+        let (shared, reports) = (Arc::clone(&self.shared), self.reports.clone());
         thread::Builder::new().spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (shared, reports) = (Arc::clone(&serving), reports.clone());
+                if matches!(*shared.life(), Life::Dead) {
+                    return; // The port is free then.
+                }
+                let (shared, reports) = (Arc::clone(&shared), reports.clone());
                 thread::spawn(move || {
                     let outcome = shared.serve(stream);
                     let _ = reports.send(outcome); // The story may be over.
                 });
             }
         })?;
-        Ok(Self { address, shared, outcomes })
+        Ok(())
     }
 
     /// Where it listens.
@@ -78,19 +99,35 @@ impl Server {
         self.address
     }
 
+    /// The numbers of the orders that it has booked.
+    pub(super) fn ledger(&self) -> Vec<u32> {
+        lock(&self.shared.ledger).clone()
+    }
+
     /// Waits for the next connection to end.
     pub(super) fn next_outcome(&mut self) -> Result<Outcome, Trouble> {
         self.outcomes.recv_timeout(PATIENCE).map_err(|_| "the server did not see a connection end".into())
     }
 
-    /// Makes it cut the connection in the middle of what comes next, and turn away who comes then, for a while.
-    pub(super) fn prepare_cut(&self) {
-        *self.shared.weather() = Weather::Cutting { echoes_left: ECHOES_BEFORE_CUT };
+    /// Makes it die when so many more orders have come, all of a sudden.
+    pub(super) fn prepare_death(&self, orders_left: u32) {
+        *self.shared.life() = Life::Doomed { orders_left };
+    }
+
+    /// Waits until nobody listens any more.
+    pub(super) fn await_silence(&self) -> Result<(), Trouble> {
+        for _ in 0..1000 {
+            if TcpStream::connect(self.address).is_err() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Err("the server does not die".into())
     }
 
     /// What it has counted so far.
     pub(super) fn tally(&self) -> Tally {
-        *self.shared.lock_tally()
+        *lock(&self.shared.tally)
     }
 }
 
@@ -98,17 +135,19 @@ struct Shared {
     timeline: Arc<Timeline>,
     acceptor: Acceptor,
     tally: Mutex<Tally>,
-    weather: Mutex<Weather>,
+    /// What it would keep on a disk.
+    ledger: Mutex<Vec<u32>>,
+    life: Mutex<Life>,
 }
 
-/// What the server does to its clients.
-enum Weather {
-    /// It serves them.
-    Fair,
-    /// It cuts the connection after so many more echoes.
-    Cutting { echoes_left: u32 },
-    /// It refuses so many more handshakes.
-    Away { refusals_left: u32 },
+/// How the server is.
+enum Life {
+    Healthy,
+    /// It dies instead of booking the next order but so many.
+    Doomed {
+        orders_left: u32,
+    },
+    Dead,
 }
 
 impl Shared {
@@ -118,14 +157,17 @@ impl Shared {
             Ok(socket) => socket,
             Err(error) => return self.refused(&error),
         };
-        self.lock_tally().connections += 1;
+        lock(&self.tally).connections += 1;
         let subprotocol = socket.subprotocol().map(|name| format!(", subprotocol {name}")).unwrap_or_default();
         self.note(format_args!("accepts a connection{subprotocol}"));
         loop {
             match socket.recv() {
-                Ok(Some(message)) if self.is_cut_due() => return self.cut(socket, &message),
-                // A failure to send is told by the next receive.
-                Ok(Some(message)) => drop(self.answer(&mut socket, message)),
+                Ok(Some(message)) => match order_in(&message) {
+                    Some(_) if self.dies_now() => return self.die(&socket),
+                    Some(number) => self.book(number),
+                    // A failure to send is told by the next receive.
+                    None => drop(self.answer(&mut socket, message)),
+                },
                 Ok(None) => return self.ended(socket.closed().cloned()),
                 Err(error) => return self.ended(error.closed().cloned()),
             }
@@ -133,70 +175,68 @@ impl Shared {
     }
 
     fn decide(&self, request: &RequestHead<'_>) -> Result<Acceptance, Rejection> {
-        let mut weather = self.weather();
-        if let Weather::Away { refusals_left } = &mut *weather {
-            *refusals_left -= 1;
-            if *refusals_left == 0 {
-                *weather = Weather::Fair;
-            }
-            let rejection = Rejection::new(503).map(|rejection| rejection.body("restarting, come back in a moment\n"));
-            return rejection.map_or(Ok(Acceptance::new()), Err);
-        }
         let chosen = choose_subprotocol(&request.headers, &[SUBPROTOCOL]).ok().flatten();
         Ok(chosen.and_then(|name| Acceptance::new().subprotocol(name).ok()).unwrap_or_default())
     }
 
     /// Sends the message back, at once or later.
     fn answer(&self, socket: &mut WebSocket<TcpStream>, message: Message) -> Result<(), sansocket_std::Error> {
-        match message.as_text() {
-            Some(text) if text.starts_with(ORDER) => return socket.feed(message),
-            Some(LATER) => {
-                self.note(format_args!("will send back {LATER:?} in {} ms, from another thread", PAUSE.as_millis()));
-                let sender = socket.sender();
-                thread::spawn(move || {
-                    thread::sleep(PAUSE);
-                    sender.send(message)
-                });
-                return Ok(());
-            }
-            _ => {}
+        if message.as_text() == Some(LATER) {
+            self.note(format_args!("will send back {LATER:?} in {} ms, from another thread", PAUSE.as_millis()));
+            let sender = socket.sender();
+            thread::spawn(move || {
+                thread::sleep(PAUSE);
+                sender.send(message)
+            });
+            return Ok(());
         }
         let len = u64::try_from(message.as_bytes().len()).unwrap_or(u64::MAX);
         self.note(format_args!("sends back {} of {}", message.kind(), counted(len, "byte")));
         socket.send(message)
     }
 
-    /// Whether the next echo is one too many. Counts it, if not.
-    fn is_cut_due(&self) -> bool {
-        let mut weather = self.weather();
-        match &mut *weather {
-            Weather::Cutting { echoes_left: 0 } => {
-                *weather = Weather::Away { refusals_left: REFUSALS_AFTER_CUT };
+    /// Books an order, unless it has it already.
+    fn book(&self, number: u32) {
+        let mut ledger = lock(&self.ledger);
+        if ledger.contains(&number) {
+            lock(&self.tally).repeated += 1;
+        } else {
+            ledger.push(number);
+        }
+    }
+
+    /// Whether this order is one too many. Counts it, if not.
+    fn dies_now(&self) -> bool {
+        let mut life = self.life();
+        match &mut *life {
+            Life::Doomed { orders_left: 0 } => {
+                *life = Life::Dead;
                 true
             }
-            Weather::Cutting { echoes_left } => {
-                *echoes_left -= 1;
+            Life::Doomed { orders_left } => {
+                *orders_left -= 1;
                 false
             }
             _ => false,
         }
     }
 
-    /// Ends the connection as a crash would: without a Close frame, with messages not answered, or not even read.
-    fn cut(&self, mut socket: WebSocket<TcpStream>, unanswered: &Message) -> Outcome {
-        // What it has answered so far leaves, if the client is still there.
-        let _ = socket.flush();
-        self.lock_tally().cut += 1;
+    /// Ends the connection as the end of its process would: without a Close frame, with messages that are not even read; and stops to listen.
+    fn die(&self, socket: &WebSocket<TcpStream>) -> Outcome {
+        lock(&self.tally).deaths += 1;
         self.note(format_args!(
-            "cuts the connection, instead of an answer to {:?}",
-            unanswered.as_text().unwrap_or("")
+            "dies in the middle of its work, with {} booked",
+            counted(lock(&self.ledger).len() as u64, "order")
         ));
-        let _ = socket.transport().shutdown(Shutdown::Both);
-        Outcome::Cut
+        let stream = socket.transport();
+        // Whoever waits for the next client looks up then.
+        drop(stream.local_addr().and_then(TcpStream::connect));
+        let _ = stream.shutdown(Shutdown::Both);
+        Outcome::Died
     }
 
     fn refused(&self, error: &AcceptError) -> Outcome {
-        self.lock_tally().refused += 1;
+        lock(&self.tally).refused += 1;
         self.note(format_args!("opens no connection: {}", why_not_accepted(error)));
         Outcome::Refused
     }
@@ -204,7 +244,7 @@ impl Shared {
     fn ended(&self, closed: Option<Closed>) -> Outcome {
         let Some(closed) = closed else { return Outcome::Lost };
         if matches!(closed.cause, CloseCause::Protocol(_)) {
-            self.lock_tally().protocol_errors += 1;
+            lock(&self.tally).protocol_errors += 1;
         }
         self.note(Ending(&closed));
         Outcome::Ended(closed)
@@ -214,26 +254,28 @@ impl Shared {
         self.timeline.note(Who::Server, what);
     }
 
-    fn lock_tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    fn life(&self) -> MutexGuard<'_, Life> {
+        lock(&self.life)
     }
+}
 
-    fn weather(&self) -> MutexGuard<'_, Weather> {
-        self.weather.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The number of the order that a message is.
+fn order_in(message: &Message) -> Option<u32> {
+    message.as_text()?.strip_prefix(ORDER)?.parse().ok()
 }
 
 /// What server and client agree to speak.
 pub(super) const SUBPROTOCOL: &str = "echo.v1";
 /// The message that comes back after a while.
 pub(super) const LATER: &str = "take your time";
-/// How a message begins that is one of many, and not worth a line of its own.
+/// How a message begins that is an order; its number follows.
 pub(super) const ORDER: &str = "order ";
 
 /// Several ping intervals of the client.
 const PAUSE: Duration = Duration::from_millis(150);
-const ECHOES_BEFORE_CUT: u32 = 9;
-/// How often the client has to wait, each time longer.
-pub(super) const REFUSALS_AFTER_CUT: u32 = 2;
 /// How long a connection may take to end: loopback and a thread's turn need milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,12 +1,16 @@
 //! What the demonstration shows, chapter by chapter.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use sansocket::{CloseCause, CloseCode, ProtocolError};
-use sansocket_std::{ConnectError, Connector, Message};
+use sansocket_std::client::End;
+use sansocket_std::{Closed, ConnectError, Connector, Message};
 
-use super::client::Client;
-use super::server::{LATER, ORDER, Outcome, REFUSALS_AFTER_CUT, Server};
+use super::client::{Client, Tally};
+use super::lasting::Lasting;
+use super::server::{LATER, Outcome, Server};
 use super::stranger::Stranger;
 use super::summary::Summary;
 use super::timeline::{Timeline, Who};
@@ -44,11 +48,17 @@ fn play_chapters(timeline: &Arc<Timeline>, summary: &mut Summary) -> Result<(), 
     timeline.note(Who::Chapter, "A peer that breaks the protocol");
     break_protocol(&mut server, timeline, summary)?;
 
-    timeline.note(Who::Chapter, "A connection that is cut while messages are under way");
-    lose_connection(&mut client, &mut server, summary)?;
+    timeline.note(Who::Chapter, "A closing handshake");
+    let exchanged = part(client, &mut server, summary)?;
+
+    timeline.note(Who::Chapter, "A client that outlives its connections, and a server that dies in the middle");
+    let mut lasting = Lasting::start(server.address(), timeline)?;
+    survive(&mut lasting, &mut server, summary)?;
 
     timeline.note(Who::Chapter, "The end");
-    part(client, &mut server, summary)
+    let ordered = end(lasting, &mut server, summary)?;
+    add_up(exchanged, ordered, &server, summary);
+    Ok(())
 }
 
 /// Text, binary, and a text in fragments.
@@ -99,32 +109,76 @@ fn break_protocol(server: &mut Server, timeline: &Timeline, summary: &mut Summar
     Ok(())
 }
 
-/// Many messages at once, of which the server answers some, then cuts the connection, then is away for a moment.
-fn lose_connection(client: &mut Client, server: &mut Server, summary: &mut Summary) -> Result<(), Trouble> {
-    server.prepare_cut();
-    client.deliver((1..=ORDERS).map(|number| format!("{ORDER}{number}")).collect())?;
-    summary.claim("the client connected again, once", client.tally().reconnections == 1);
-    let is_cut = matches!(server.next_outcome()?, Outcome::Cut);
-    summary.claim("the server cut the connection", is_cut);
-    for _ in 0..REFUSALS_AFTER_CUT {
-        let is_refused = matches!(server.next_outcome()?, Outcome::Refused);
-        summary.claim("the server turned the client away while it was restarting", is_refused);
-    }
+/// A closing handshake. RFC 6455 section 7.
+fn part(client: Client, server: &mut Server, summary: &mut Summary) -> Result<Tally, Trouble> {
+    let (closed, tally) = client.close()?;
+    summary.claim("the client closes cleanly with 1000", is_farewell(&closed));
+    expect_farewell(server, summary)?;
+    Ok(tally)
+}
+
+/// Orders, some of which are under way when the server dies, and some of which are made while there is none.
+fn survive(client: &mut Lasting, server: &mut Server, summary: &mut Summary) -> Result<(), Trouble> {
+    server.prepare_death(ORDERS_BEFORE_DEATH);
+    client.note(format_args!("sends {ORDERS_TO_THE_FIRST} orders"));
+    client.order(1..=ORDERS_TO_THE_FIRST)?;
+    summary.claim("the server dies in the middle", matches!(server.next_outcome()?, Outcome::Died));
+    server.await_silence()?;
+
+    client.order(ORDERS_TO_THE_FIRST + 1..=ORDERS)?;
+    let (new, queued) = (ORDERS - ORDERS_TO_THE_FIRST, client.queued());
+    client.note(format_args!("is given {new} more orders: {queued} wait now"));
+    summary.claim("what is sent while there is no server waits", queued >= u64::from(new));
+    thread::sleep(DEAD_FOR);
+    server.restart()?;
+
+    client.await_open()?;
+    let all_arrived = client.await_outcomes()?;
+    client.note(format_args!("knows of each of the {ORDERS} orders that it has arrived"));
+    summary.claim("each order is known to have arrived", all_arrived);
+    summary.claim("each order is booked once, and in order", server.ledger() == (1..=ORDERS).collect::<Vec<_>>());
     Ok(())
 }
 
-/// A closing handshake. RFC 6455 section 7.
-fn part(client: Client, server: &mut Server, summary: &mut Summary) -> Result<(), Trouble> {
-    let (closed, tally) = client.close()?;
-    summary.claim("the client closes cleanly with 1000", Ending(&closed).is_good() && closed.code == CloseCode::NORMAL);
+/// The queue drains, then there is a closing handshake.
+fn end(client: Lasting, server: &mut Server, summary: &mut Summary) -> Result<Tally, Trouble> {
+    let (end, tally) = client.close()?;
+    let is_clean = matches!(&end, End::Closed(Some(closed)) if is_farewell(closed));
+    summary.claim("the client that came back closes cleanly with 1000", is_clean);
+    expect_farewell(server, summary)?;
+    summary.claim("the client came back once", tally.reconnections == 1);
+    Ok(tally)
+}
+
+fn expect_farewell(server: &mut Server, summary: &mut Summary) -> Result<(), Trouble> {
     let Outcome::Ended(closed) = server.next_outcome()? else { return Err("the server missed the close".into()) };
-    summary.claim("the server closes cleanly with 1000", Ending(&closed).is_good() && closed.code == CloseCode::NORMAL);
-    summary.claim("each message came back once, in order", tally.sent == tally.received);
-    summary.client = tally;
-    summary.server = server.tally();
+    summary.claim("the server closes cleanly with 1000", is_farewell(&closed));
     Ok(())
+}
+
+fn is_farewell(closed: &Closed) -> bool {
+    Ending(closed).is_good() && closed.code == CloseCode::NORMAL
+}
+
+fn add_up(exchanged: Tally, ordered: Tally, server: &Server, summary: &mut Summary) {
+    summary.client = Tally {
+        sent: exchanged.sent + ordered.sent,
+        received: exchanged.received + ordered.received,
+        bytes_sent: exchanged.bytes_sent + ordered.bytes_sent,
+        bytes_received: exchanged.bytes_received + ordered.bytes_received,
+        rtt: exchanged.rtt,
+        ..ordered
+    };
+    summary.server = server.tally();
+    summary.claim("as much arrived as was sent", summary.client.sent == summary.client.received);
 }
 
 /// Above 65,535, so that the length takes all eight bytes that a header has for it.
 const BINARY_LEN: usize = 70_000;
 const ORDERS: u32 = 24;
+/// So many of them are sent while the server is there.
+const ORDERS_TO_THE_FIRST: u32 = 12;
+/// And so many of these are booked before it dies.
+const ORDERS_BEFORE_DEATH: u32 = 5;
+/// Long enough for the client to try in vain.
+const DEAD_FOR: Duration = Duration::from_millis(150);

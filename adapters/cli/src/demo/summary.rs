@@ -42,15 +42,23 @@ impl Summary {
         let mut row = |name: &str, value: String| {
             let _ = writeln!(text, "  {name:<12}  {value}");
         };
-        row("messages", format!("{} sent, {} back, {} sent twice", client.sent, client.received, client.resent));
-        row("bytes", format!("{} sent, {} back", client.bytes_sent, client.bytes_received));
-        row("connections", format!("{} opened, {} cut, {} refused", server.connections, server.cut, server.refused));
+        let compared = |sent: u64, received: u64| {
+            format!("{sent} sent {} {received} received", if sent == received { "=" } else { "≠" })
+        };
+        row("messages", compared(client.sent, client.received));
+        row("bytes", compared(client.bytes_sent, client.bytes_received));
+        row("queue", format!("{} waited at most, {} sent again", client.queued, client.resent));
+        row("server", format!("died {}, refused {}", times(server.deaths), counted(server.refused, "handshake")));
+        let (opened, attempts) = (counted(server.connections, "connection"), client.attempts);
+        row("connections", format!("{opened}, {attempts} attempts by the client that came back"));
         row("faults", counted(server.protocol_errors, "protocol error"));
         row("round trip", rtt);
         row("time", format!("{:.2} s", elapsed.as_secs_f64()));
         if self.held() {
-            let verdict =
-                format!("All held: nothing was lost, nothing came twice, {} checked.", counted(self.claims, "claim"));
+            let verdict = format!(
+                "All held: nothing was lost, nothing was booked twice, {} checked.",
+                counted(self.claims, "claim")
+            );
             let _ = writeln!(text, "\n{}", colours.paint("32", verdict));
         }
         for failure in &self.failures {
@@ -68,9 +76,12 @@ impl Summary {
             ("messages_resent", client.resent),
             ("bytes_sent", client.bytes_sent),
             ("bytes_received", client.bytes_received),
+            ("messages_queued", client.queued),
+            ("orders_repeated", server.repeated),
             ("connections", server.connections.into()),
-            ("reconnections", client.reconnections.into()),
-            ("cut", server.cut.into()),
+            ("attempts", client.attempts),
+            ("reconnections", client.reconnections),
+            ("deaths", server.deaths.into()),
             ("refused", server.refused.into()),
             ("protocol_errors", server.protocol_errors.into()),
             ("claims", self.claims.into()),
@@ -108,6 +119,10 @@ fn quoted(text: &str) -> String {
     }
     json.push('"');
     json
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { counted(count, "time") }
 }
 
 fn millis(duration: Duration) -> f64 {
