@@ -337,3 +337,174 @@ pub const EVENTS_MAX: usize = 256;
 ///
 /// 10 s: as long as it may take to connect.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sansocket::client::{ClientConfig, ClientOptions, DropReason};
+    use sansocket::{Acceptance, Config, Connection, Event};
+
+    /// A hub whose client is connected to a server, and what arrives from there.
+    struct Rig {
+        hub: Hub,
+        server: Connection,
+        server_input: RecvBuf,
+        input: RecvBuf,
+        now: Instant,
+    }
+
+    impl Rig {
+        fn new(change: impl FnOnce(&mut ClientConfig)) -> Self {
+            let mut config = ClientConfig::default();
+            change(&mut config);
+            let now = Instant::now();
+            let client = Client::new(ClientOptions::new("ws://localhost/").unwrap(), config, [7; 32], now);
+            let mut hub = Hub::new(client);
+            assert!(matches!(hub.poll_order(now), Some(Order::Connect(_))));
+            hub.client_mut().handle_connected(now);
+            let server = Connection::server(Config::default(), [9; 32], now);
+            let mut rig = Self { hub, server, server_input: RecvBuf::new(), input: RecvBuf::new(), now };
+            rig.exchange();
+            assert_eq!(rig.hub.client().state(), ClientState::Open);
+            rig
+        }
+
+        fn exchange(&mut self) {
+            let now = self.now;
+            for _ in 0..4 {
+                self.hub.decode(now, &mut self.input);
+                let out = self.hub.client().outgoing().to_vec();
+                self.server_input.extend_from_slice(&out);
+                self.hub.client_mut().advance_outgoing(now, out.len());
+                while let Some(event) = self.server.poll_event(now, &mut self.server_input) {
+                    if let Event::Request(_) = event {
+                        self.server.accept(now, &Acceptance::new()).unwrap();
+                    }
+                }
+                self.input.extend_from_slice(self.server.outgoing());
+                self.server.advance_outgoing(now, self.server.outgoing().len());
+            }
+        }
+
+        fn serve(&mut self, messages: usize, len: usize) {
+            for _ in 0..messages {
+                self.server.send_binary(self.now, &vec![7; len]).unwrap();
+                self.exchange();
+            }
+        }
+    }
+
+    #[test]
+    fn messages_stay_with_the_peer_while_the_inbox_is_full() {
+        for (messages, is_held) in [(INBOX_MESSAGES_MAX - 1, false), (INBOX_MESSAGES_MAX, true)] {
+            let mut rig = Rig::new(|_| ());
+            rig.serve(messages, 1);
+            assert_eq!((rig.hub.inbox.len(), rig.hub.is_held()), (messages, is_held), "{messages}");
+            rig.serve(1, 1);
+            assert_eq!(rig.hub.inbox.len(), INBOX_MESSAGES_MAX);
+            assert_eq!(rig.hub.client().wants_read(), !is_held);
+        }
+    }
+
+    #[test]
+    fn so_they_do_when_it_holds_enough_bytes() {
+        let len = INBOX_LEN_MAX - size_of::<Message>();
+        for (len, is_held) in [(len - 1, false), (len, true), (len + 1, true)] {
+            let mut rig = Rig::new(|_| ());
+            rig.serve(1, len);
+            assert_eq!(rig.hub.is_held(), is_held, "{len}");
+        }
+    }
+
+    #[test]
+    fn the_peer_is_read_again_when_all_have_been_received() {
+        let mut rig = Rig::new(|_| ());
+        rig.serve(INBOX_MESSAGES_MAX + 1, 1);
+        for left in (0..INBOX_MESSAGES_MAX).rev() {
+            rig.hub.take_changes();
+            assert!(matches!(rig.hub.take_message(), Polled::Ready(_)));
+            assert_eq!(rig.hub.take_changes().driver, left == 0);
+            assert_eq!(rig.hub.is_held(), left > 0);
+        }
+        assert_eq!(rig.hub.take_message(), Polled::Nothing);
+        rig.exchange();
+        assert!(rig.hub.take_changes().messages && rig.hub.client().wants_read());
+        assert!(matches!(rig.hub.take_message(), Polled::Ready(_)));
+    }
+
+    #[test]
+    fn without_a_receiver_messages_are_discarded() {
+        let mut rig = Rig::new(|_| ());
+        rig.serve(INBOX_MESSAGES_MAX, 1);
+        rig.hub.stop_receiving();
+        rig.serve(INBOX_MESSAGES_MAX, 1);
+        assert!(rig.hub.inbox.is_empty() && rig.hub.client().wants_read());
+    }
+
+    #[test]
+    fn a_client_that_closes_keeps_what_the_inbox_holds_and_no_more() {
+        let mut rig = Rig::new(|_| ());
+        rig.serve(INBOX_MESSAGES_MAX - 1, 1);
+        rig.hub.close(rig.now, CloseCode::NORMAL, "", Duration::from_secs(1)).unwrap();
+        for _ in 0..3 {
+            rig.server.send_binary(rig.now, &[7]).unwrap();
+        }
+        rig.exchange();
+        assert_eq!(rig.hub.inbox.len(), INBOX_MESSAGES_MAX);
+    }
+
+    #[test]
+    fn whoever_does_not_read_events_misses_the_oldest_and_is_told_how_many() {
+        for (events, missed) in [(EVENTS_MAX - 1, 0), (EVENTS_MAX, 0), (EVENTS_MAX + 1, 1), (EVENTS_MAX + 100, 100)] {
+            let mut rig = Rig::new(|_| ());
+            let feed = rig.hub.subscribe();
+            (0..events).for_each(|_| rig.hub.happened(ClientEvent::Drained));
+            if missed > 0 {
+                assert_eq!(rig.hub.take_event(feed), Polled::Ready(Err(Missed(missed))));
+            }
+            let kept = std::iter::from_fn(|| match rig.hub.take_event(feed) {
+                Polled::Ready(event) => Some(event.unwrap()),
+                Polled::Nothing | Polled::Ended => None,
+            });
+            assert_eq!(kept.count(), events.min(EVENTS_MAX));
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_kept_for_whoever_asked_and_nobody_else() {
+        let mut rig = Rig::new(|_| ());
+        let [first, second, third] = ["1", "2", "3"].map(|text| rig.hub.send(rig.now, text.into()).unwrap());
+        rig.hub.track(first);
+        rig.hub.track(second);
+        rig.hub.forget(second);
+        assert_eq!(rig.hub.take_outcome(first), None);
+        rig.hub.take_changes();
+        rig.exchange();
+        assert_eq!(rig.hub.take_changes().outcomes, [first]);
+        assert_eq!(rig.hub.take_outcome(first), Some(Outcome::Written));
+        for token in [first, second, third] {
+            assert_eq!(rig.hub.take_outcome(token), None);
+        }
+        assert!(rig.hub.receipts.is_empty());
+    }
+
+    #[test]
+    fn when_the_driver_is_gone_everybody_is_told() {
+        let mut rig = Rig::new(|_| ());
+        let token = rig.hub.send(rig.now, "1".into()).unwrap();
+        rig.hub.track(token);
+        let feed = rig.hub.subscribe();
+        rig.hub.cut_off(rig.now);
+        let changes = rig.hub.take_changes();
+        assert!(changes.messages && changes.room && changes.state && changes.events);
+        assert_eq!(rig.hub.take_outcome(token), Some(Outcome::Dropped(DropReason::Ended)));
+        assert_eq!(rig.hub.take_message(), Polled::Ended);
+        assert_eq!(rig.hub.end(), Some(&End::Aborted));
+        assert_eq!(rig.hub.state_after(Some(ClientState::Open)), Polled::Ready(ClientState::Closed));
+        assert_eq!(rig.hub.state_after(Some(ClientState::Closed)), Polled::Ended);
+        while let Polled::Ready(event) = rig.hub.take_event(feed) {
+            event.unwrap();
+        }
+        assert_eq!(rig.hub.take_event(feed), Polled::Ended);
+    }
+}

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sansocket::CloseCode;
 use sansocket::client::{
     Auth, AuthAnswer, ClientConfig, ClientEvent, ClientState, Delivery, End, Outcome, Prepared, Token, Verdict,
 };
-use sansocket_async::{Acceptor, Client, Connector, Inbox, Runtime as _};
+use sansocket::{CloseCode, Config};
+use sansocket_async::{Acceptor, Client, Connector, Inbox, Runtime as _, WebSocket};
 use sansocket_conformance::{Dialled, Manners, Pipe, Rng, Sim, Waking, cancel_after};
 
 const SEC: Duration = Duration::from_secs(1);
@@ -217,4 +217,215 @@ fn judge(
     assert!(echoed <= received.len());
     let opened = told.iter().filter(|event| matches!(event, ClientEvent::Opened { .. })).count();
     assert!(opened <= connections);
+}
+
+/// Connects everybody to a server of this kind, without a fault but the pipe's manners.
+fn well<F: Future<Output = ()> + 'static>(
+    seed: u64,
+    manners: Manners,
+    serve: impl Fn(WebSocket<Pipe, Sim>) -> F + Clone + 'static,
+) {
+    Sim::network(move || {
+        let (client, server) = Pipe::pair(seed, manners);
+        let serve = serve.clone();
+        Sim::spawn_here(async move {
+            if let Ok(socket) = Acceptor::<Sim>::new().accept(server).await {
+                serve(socket).await;
+            }
+        });
+        Dialled::Connected(Duration::ZERO, client)
+    });
+}
+
+async fn echo(mut socket: WebSocket<Pipe, Sim>) {
+    while let Ok(Some(message)) = socket.recv().await {
+        if socket.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Runs `test` for one await after the other, until it says that the future was ready before.
+fn at_every_await<F: Future<Output = bool> + 'static>(test: impl Fn(u64, usize, Manners) -> F) {
+    for seed in 0..20 {
+        let mut rng = Rng::new(seed);
+        let manners = Manners::any(&mut rng);
+        let waking = if rng.once_in(2) { Waking::Queues } else { Waking::RunsAtOnce };
+        let (mut polls, mut step) = (1, 1);
+        while !Sim::run(seed, waking, test(seed, polls, manners)).output {
+            polls += step;
+            step += polls / 40;
+        }
+    }
+}
+
+#[test]
+fn a_receive_that_is_dropped_loses_nothing() {
+    at_every_await(|seed, polls, manners| async move {
+        well(seed, manners, |mut socket| async move {
+            for number in 0..20 {
+                socket.send(number.to_string()).await.unwrap();
+            }
+            assert_eq!(socket.recv().await.unwrap(), None);
+        });
+        let (client, mut inbox) = connector().client(ClientConfig::default()).unwrap();
+        let mut is_over = true;
+        for number in 0..20 {
+            let received = match cancel_after(polls, inbox.recv()).await {
+                Some(received) => received,
+                None => {
+                    is_over = false;
+                    inbox.recv().await
+                }
+            };
+            assert_eq!(received.unwrap(), Some(number.to_string().into()));
+        }
+        client.close(CloseCode::NORMAL, "", SEC).await.unwrap();
+        assert_eq!(inbox.recv().await, Ok(None));
+        is_over
+    });
+}
+
+/// The queue has room for one.
+#[test]
+fn a_send_that_is_dropped_has_sent_nothing_and_a_close_goes_on() {
+    at_every_await(|seed, polls, manners| async move {
+        let received = Rc::new(RefCell::new(Vec::new()));
+        let place = Rc::clone(&received);
+        well(seed, manners, move |mut socket| {
+            let place = Rc::clone(&place);
+            async move {
+                while let Ok(Some(message)) = socket.recv().await {
+                    place.borrow_mut().push(message.as_text().unwrap().to_owned());
+                }
+            }
+        });
+        let mut config = ClientConfig::default();
+        config.queue.messages_max = 1;
+        let (client, inbox) = connector().client(config).unwrap();
+        drop(inbox);
+        let mut is_over = true;
+        for number in 0..20 {
+            if cancel_after(polls, client.send(number.to_string())).await.is_none() {
+                is_over = false;
+                client.send(number.to_string()).await.unwrap();
+            }
+        }
+        is_over &= cancel_after(polls, client.close(CloseCode::NORMAL, "", 10 * SEC)).await.is_some();
+        is_over &= cancel_after(polls, client.ended()).await.is_some();
+        assert!(matches!(client.ended().await, End::Closed(Some(closed)) if closed.clean));
+        assert_eq!(*received.borrow(), (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+        is_over
+    });
+}
+
+/// Nobody takes them for an hour, over the heartbeats of both ends.
+#[test]
+fn a_peer_waits_for_a_receiver_and_the_connection_lasts() {
+    for seed in 0..10 {
+        let mut rng = Rng::new(seed);
+        let manners = Manners::any(&mut rng);
+        let has_auth = rng.once_in(2);
+        Sim::run(seed, Waking::Queues, async move {
+            let serve = |socket: WebSocket<Pipe, Sim>| async move {
+                let (sender, mut receiver) = socket.split();
+                Sim::spawn_here(async move { while let Ok(Some(_)) = receiver.recv().await {} });
+                for number in 0..3000 {
+                    sender.send(number.to_string()).await.unwrap();
+                }
+            };
+            let mut patient = Config::default();
+            (patient.ping_interval, patient.write_timeout) = (None, None);
+            let patient = std::sync::Arc::new(patient);
+            Sim::network(move || {
+                let (client, server) = Pipe::pair(seed, manners);
+                let patient = std::sync::Arc::clone(&patient);
+                Sim::spawn_here(async move {
+                    serve(Acceptor::<Sim>::new().config(patient).accept(server).await.unwrap()).await;
+                });
+                Dialled::Connected(Duration::ZERO, client)
+            });
+            let mut config = ClientConfig::default();
+            if has_auth {
+                // Each message is asked whether it is an answer, the first is.
+                config.auth = Some(Auth::new("x", |message| match message.as_text() {
+                    Some("0") => AuthAnswer::Accepted,
+                    _ => AuthAnswer::Other,
+                }));
+            }
+            let (client, mut inbox) = connector().client(config).unwrap();
+            Sim::sleep(3600 * SEC).await;
+            // What is sent leaves nevertheless.
+            assert_eq!(client.send_tracked("x").await.unwrap().await, Outcome::Written);
+            for number in usize::from(has_auth)..3000 {
+                assert_eq!(inbox.recv().await.unwrap(), Some(number.to_string().into()));
+            }
+            assert_eq!((client.metrics().connections, client.state()), (1, ClientState::Open));
+            client.abort();
+        });
+    }
+}
+
+#[test]
+fn an_idle_client_costs_a_few_polls_a_minute() {
+    for how in 0..3 {
+        let polls = Sim::run(7, Waking::Queues, async move {
+            well(7, Manners { pending_once_in: 3, ..Manners::default() }, echo);
+            let (client, inbox) = connector().client(ClientConfig::default()).unwrap();
+            let mut inbox = Some(inbox);
+            match how {
+                0 => drop(inbox.take()),
+                1 => {
+                    let mut inbox = inbox.take().unwrap();
+                    Sim::spawn_here(async move { drop(inbox.recv().await) });
+                }
+                _ => {}
+            }
+            Sim::sleep(60 * SEC).await;
+            let before = Sim::polls();
+            Sim::sleep(3600 * SEC).await;
+            assert_eq!(client.state(), ClientState::Open);
+            client.abort();
+            Sim::polls() - before
+        });
+        // A heartbeat every 25 s at each end is 288 an hour, of some polls each.
+        assert!(polls.output < 10_000, "{how}: {} polls in an hour", polls.output);
+    }
+}
+
+#[test]
+fn those_who_watch_do_not_keep_a_client_and_are_told_of_its_end() {
+    Sim::run(7, Waking::Queues, async {
+        well(7, Manners::default(), echo);
+        let (client, inbox) = connector().client(ClientConfig::default()).unwrap();
+        let (mut watch, mut events) = (client.watch(), client.events());
+        assert!(watch.until(ClientState::Open).await);
+        drop((client, inbox));
+        assert!(watch.until(ClientState::Closed).await);
+        assert_eq!(watch.changed().await, None);
+        let mut last = None;
+        while let Some(event) = events.recv().await {
+            last = Some(event.unwrap());
+        }
+        assert!(
+            matches!(last, Some(ClientEvent::Ended(End::Closed(Some(closed)))) if closed.code == CloseCode::GOING_AWAY)
+        );
+        assert!(Sim::elapsed() < SEC);
+    });
+}
+
+/// The runtime drops its tasks.
+#[test]
+fn when_the_runtime_ends_those_who_wait_are_told() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let started = runtime
+        .block_on(async { sansocket_tokio::Connector::new(&url).unwrap().client(ClientConfig::default()).unwrap() });
+    let (client, mut inbox) = started;
+    let receipt = smol::block_on(client.send_tracked("never")).unwrap();
+    drop(runtime);
+    assert_eq!(smol::block_on(client.ended()), End::Aborted);
+    assert_eq!(smol::block_on(inbox.recv()), Ok(None));
+    assert_eq!(smol::block_on(receipt), Outcome::Dropped(sansocket::client::DropReason::Ended));
 }

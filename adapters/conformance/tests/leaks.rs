@@ -7,10 +7,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use counting::TALLY;
+use sansocket::client::ClientConfig;
 use sansocket::{ClientRequest, CloseCode};
 use sansocket_async::{Acceptor, Connector, Dial, Error, Runtime, Transport, WebSocket, Wrap};
 use sansocket_async_std::{AsyncStd, Smol};
-use sansocket_conformance::{Manners, Pipe, Rng, Sim, Waking};
+use sansocket_conformance::{Dialled, Manners, Pipe, Rng, Sim, Waking};
 use sansocket_tokio::Tokio;
 
 async fn echo<T: Transport, R: Runtime>(mut socket: WebSocket<T, R>) -> Result<(), Error> {
@@ -78,6 +79,64 @@ fn connections_that_are_cut_at_random_leave_no_byte() {
     let grown = TALLY.get().live - before;
     // The buffer that a thread's connections share may be there or not.
     assert!(grown.abs() <= 70_000, "{grown} bytes are left of 2000 connections");
+}
+
+async fn give_up_soon(future: impl Future) {
+    let a_while = Sim::sleep(Duration::from_millis(Sim::below(5) as u64));
+    futures_util::future::select(std::pin::pin!(future), std::pin::pin!(a_while)).await;
+}
+
+/// Clients that are dropped in any state, over a network that fails.
+#[test]
+fn clients_that_come_and_go_leave_no_byte() {
+    let round = |seed| {
+        Sim::run(seed, Waking::Queues, async move {
+            Sim::network(move || {
+                let manners = Manners { room: 1000, ..Manners::default() };
+                let (client, server) = Pipe::pair(seed, manners);
+                let (cut, is_cut) = (client.cutter(), Sim::below(2) == 0);
+                Sim::spawn(async move {
+                    if let Ok(socket) = Acceptor::<Sim>::new().accept(server).await {
+                        let _ = echo(socket).await;
+                    }
+                });
+                Sim::spawn(async move {
+                    Sim::sleep(Duration::from_millis(20)).await;
+                    if is_cut {
+                        cut();
+                    }
+                });
+                match Sim::below(4) {
+                    0 => Dialled::Refused(Duration::from_millis(5)),
+                    1 => Dialled::Unanswered,
+                    _ => Dialled::Connected(Duration::from_millis(5), client),
+                }
+            });
+            let connector = Connector::<Sim>::new("ws://localhost/").unwrap();
+            let (client, mut inbox) = connector.client(ClientConfig::default()).unwrap();
+            let (mut events, watch) = (client.events(), client.watch());
+            for number in 0..Sim::below(10) {
+                let receipt = client.send_tracked(vec![7; 100 * number]).await;
+                if Sim::below(2) == 0 {
+                    give_up_soon(async { receipt.unwrap().await }).await;
+                }
+                give_up_soon(inbox.recv()).await;
+                give_up_soon(events.recv()).await;
+            }
+            Sim::sleep(Duration::from_millis(Sim::below(50) as u64)).await;
+            if Sim::below(3) == 0 {
+                client.abort();
+            }
+            drop((client, events));
+            Sim::sleep(Duration::from_millis(Sim::below(20) as u64)).await;
+            drop((inbox, watch));
+        });
+    };
+    (0..50).for_each(round);
+    let before = TALLY.get().live;
+    (50..1050).for_each(round);
+    let grown = TALLY.get().live - before;
+    assert!(grown.abs() <= 70_000, "{grown} bytes are left of 1000 clients");
 }
 
 /// A runtime that can take over a stream of the standard library.
