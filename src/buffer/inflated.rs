@@ -2,14 +2,13 @@
 
 use std::ops::Range;
 
-use bytes::{Buf as _, Bytes, BytesMut};
-
 use super::recv::{PIN_FACTOR_MAX, ROOMY_ROUNDS_MAX, SPIKE_FACTOR};
+use crate::frame::{TakenBytes, TextBytes, Utf8Error};
 
 /// The inflated part of the message under way, in one piece; what has been lent of it is dead.
 #[derive(Default)]
 pub(super) struct Inflated {
-    storage: BytesMut,
+    storage: TextBytes,
     start: usize,
     end: usize,
     /// How large `storage` was made.
@@ -35,6 +34,14 @@ impl Inflated {
         &self.storage[range]
     }
 
+    pub(super) fn text(&mut self, range: Range<usize>) -> Option<&str> {
+        self.storage.text(range)
+    }
+
+    pub(super) fn check_text(&mut self) -> Result<u8, Utf8Error> {
+        self.storage.check_text(self.start..self.end)
+    }
+
     /// Room behind the message, at most `max` bytes. It begins with `hint`, and doubles as the message grows.
     pub(super) fn room(&mut self, hint: usize, max: usize) -> &mut [u8] {
         if self.len() == 0 {
@@ -44,7 +51,7 @@ impl Inflated {
             self.make_room(hint);
         }
         let until = self.storage.len().min(self.end.saturating_add(max));
-        &mut self.storage[self.end..until]
+        self.storage.range_mut(self.end..until)
     }
 
     pub(super) fn advance(&mut self, produced: usize) {
@@ -60,14 +67,11 @@ impl Inflated {
     }
 
     /// Takes what was lent, without a copy if it fills enough of its allocation.
-    pub(super) fn take(&mut self, lent: Range<usize>) -> Bytes {
+    pub(super) fn take(&mut self, lent: Range<usize>) -> TakenBytes {
         if lent.len() < self.allocated / PIN_FACTOR_MAX || self.len() > 0 {
-            return Bytes::copy_from_slice(&self.storage[lent]);
+            return self.storage.copy(lent);
         }
-        let mut payload = std::mem::take(self).storage;
-        payload.truncate(lent.end);
-        payload.advance(lent.start);
-        payload.freeze()
+        std::mem::take(self).storage.split(lent)
     }
 
     /// Gives the memory back that nothing is left in.
@@ -93,7 +97,7 @@ impl Inflated {
     fn make_room(&mut self, hint: usize) {
         let left = self.len();
         if self.start > 0 && left <= self.storage.len() / 2 {
-            self.storage.copy_within(self.start..self.end, 0);
+            self.storage.move_within(self.start..self.end, 0);
             (self.start, self.end) = (0, left);
         } else {
             self.reallocate((2 * self.storage.len()).max(left + hint.clamp(FIRST_LEN_MIN, FIRST_LEN_MAX)));
@@ -101,8 +105,8 @@ impl Inflated {
     }
 
     fn reallocate(&mut self, len: usize) {
-        let mut storage = BytesMut::zeroed(len);
-        storage[..self.len()].copy_from_slice(self.message());
+        let mut storage = TextBytes::zeroed(len);
+        storage.copy_from(&self.storage, self.start..self.end, 0);
         (self.start, self.end) = (0, self.len());
         self.storage = storage;
         self.allocated = len;
@@ -160,7 +164,7 @@ mod tests {
         buf.advance(5);
         let lent = buf.lend(2);
         assert_eq!((buf.slice(lent.clone()), buf.message()), (&b"abc"[..], &b"de"[..]));
-        assert_eq!(buf.take(lent), "abc");
+        assert_eq!(buf.take(lent).into_bytes(), "abc");
         buf.room(10, 1).copy_from_slice(b"f");
         buf.advance(1);
         buf.release();
@@ -175,7 +179,7 @@ mod tests {
             let before = buf.storage.as_ptr();
             buf.advance(len);
             let lent = buf.lend(0);
-            let taken = buf.take(lent);
+            let taken = buf.take(lent).into_bytes();
             assert_eq!((taken.len(), taken.as_ptr() == before), (len, is_shared), "{len} bytes");
             assert_eq!(buf.len(), 0);
         }

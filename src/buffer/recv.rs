@@ -16,11 +16,11 @@
 
 use std::ops::Range;
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use bytestring::ByteString;
+use bytes::Bytes;
 
 #[cfg(feature = "deflate")]
 use super::inflated::Inflated;
+use crate::frame::{TakenBytes, TextBytes, Utf8Error, VECTOR_LEN_MIN};
 use crate::message::{Message, MessageKind};
 
 /// The bytes that one connection received and that are not used up yet; owned by the caller.
@@ -41,7 +41,7 @@ use crate::message::{Message, MessageKind};
 /// messages after a spike, or at once by [`release`](Self::release). Between messages it may serve many connections in turn:
 /// only one whose frame or message is incomplete ([`is_empty`](Self::is_empty) is false) has something to keep in it.
 pub struct RecvBuf {
-    storage: BytesMut,
+    storage: TextBytes,
     start: usize,
     joined: usize,
     read: usize,
@@ -58,7 +58,7 @@ pub struct RecvBuf {
     lends_inflated: bool,
     /// How large the allocation under `storage` was made, of which `storage` may only be the rest.
     allocated: usize,
-    read_size: usize,
+    read_size: u32,
     /// How much of the frame under way is still to be received; 0 when that is not known.
     awaited: usize,
     /// How often in a row the buffer ran empty with most of its room unused.
@@ -74,7 +74,7 @@ impl RecvBuf {
     /// An empty buffer that offers at most `read_size` bytes to each read, from 64 to 16 Mi.
     pub fn with_read_size(read_size: usize) -> Self {
         Self {
-            storage: BytesMut::new(),
+            storage: TextBytes::default(),
             start: 0,
             joined: 0,
             read: 0,
@@ -86,7 +86,7 @@ impl RecvBuf {
             #[cfg(feature = "deflate")]
             lends_inflated: false,
             allocated: 0,
-            read_size: read_size.clamp(64, 16 * 1024 * 1024),
+            read_size: read_size.clamp(64, 16 * 1024 * 1024) as u32,
             awaited: 0,
             roomy_rounds: 0,
         }
@@ -99,18 +99,24 @@ impl RecvBuf {
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.forget_lent();
         self.compact_when_cheap();
-        if self.storage.len() - self.end < self.read_size / ROOM_MIN_DIVISOR {
-            self.make_room(self.read_size);
+        if self.storage.len() - self.end < self.read_size() / ROOM_MIN_DIVISOR {
+            self.make_room(self.read_size());
         }
         let end = self.storage.len().min(self.end + self.read_len_max());
-        &mut self.storage[self.end..end]
+        self.storage.range_mut(self.end..end)
     }
 
     /// What a read is offered: in the middle of a long frame no more than the rest of it, so that the next frame begins at the front again
     /// and is never moved.
     #[inline]
     fn read_len_max(&self) -> usize {
-        if self.awaited < self.read_size / ROOM_MIN_DIVISOR { self.read_size } else { self.read_size.min(self.awaited) }
+        let read_size = self.read_size();
+        if self.awaited < read_size / ROOM_MIN_DIVISOR { read_size } else { read_size.min(self.awaited) }
+    }
+
+    #[inline]
+    fn read_size(&self) -> usize {
+        self.read_size as usize
     }
 
     /// Takes the first `len` bytes of [`spare_mut`](Self::spare_mut) as received; more than it held count as all it held.
@@ -126,9 +132,9 @@ impl RecvBuf {
         self.forget_lent();
         self.compact_when_cheap();
         if self.storage.len() - self.end < bytes.len() {
-            self.make_room(bytes.len().max(self.read_size));
+            self.make_room(bytes.len().max(self.read_size()));
         }
-        self.storage[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.storage.range_mut(self.end..self.end + bytes.len()).copy_from_slice(bytes);
         self.end += bytes.len();
     }
 
@@ -167,6 +173,21 @@ impl RecvBuf {
     /// }
     /// ```
     pub fn take_payload(&mut self) -> Bytes {
+        self.take_lent().into_bytes()
+    }
+
+    /// Takes the message that the last event lent, as [`take_payload`](Self::take_payload) does; `None` when it lent no whole message, or when
+    /// it has been taken.
+    pub fn take_message(&mut self) -> Option<Message> {
+        let kind = self.lent_kind.take()?;
+        let payload = self.take_lent();
+        match kind {
+            MessageKind::Binary => Some(Message::Binary(payload.into_bytes())),
+            MessageKind::Text => payload.into_text().map(Message::Text),
+        }
+    }
+
+    fn take_lent(&mut self) -> TakenBytes {
         let lent = std::mem::take(&mut self.lent);
         self.lent_kind = None;
         #[cfg(feature = "deflate")]
@@ -178,31 +199,19 @@ impl RecvBuf {
         let small = lent.len() < self.allocated / PIN_FACTOR_MAX;
         // A control frame is lent from behind the message under way, which then has to stay where it is.
         if small || lent.end > self.start {
-            return Bytes::copy_from_slice(&self.storage[lent]);
+            return self.storage.copy(lent);
         }
-        let mut payload = self.storage.split_to(lent.end);
         self.start -= lent.end;
         self.joined -= lent.end;
         self.read -= lent.end;
         self.end -= lent.end;
-        payload.advance(lent.start);
+        let payload = self.storage.split(lent);
         if self.storage.is_empty() {
             // The payload is all there was.
-            self.storage = BytesMut::new();
+            self.storage = TextBytes::default();
             self.allocated = 0;
         }
-        payload.freeze()
-    }
-
-    /// Takes the message that the last event lent, as [`take_payload`](Self::take_payload) does; `None` when it lent no whole message, or when
-    /// it has been taken.
-    pub fn take_message(&mut self) -> Option<Message> {
-        let kind = self.lent_kind.take()?;
-        let payload = self.take_payload();
-        match kind {
-            MessageKind::Binary => Some(Message::Binary(payload)),
-            MessageKind::Text => ByteString::try_from(payload).ok().map(Message::Text),
-        }
+        payload
     }
 
     /// Whether nothing is left: no unread byte, no message under way.
@@ -280,26 +289,32 @@ impl RecvBuf {
         self.read = lent.end;
         self.close_gap_when_no_message();
         self.lend(lent.clone());
-        &mut self.storage[lent]
+        self.storage.range_mut(lent)
     }
 
-    /// Takes the first `header_len` unread bytes, and lends the `len` behind them, while no message is under way.
+    /// Takes the first `header_len` unread bytes, and lends the `len` behind them as a message, while no message is under way.
     #[inline]
-    pub(crate) fn lend_payload(&mut self, header_len: usize, len: usize) -> &mut [u8] {
+    pub(crate) fn lend_whole_message(&mut self, header_len: usize, len: usize, kind: MessageKind) {
         let start = self.end.min(self.read.saturating_add(header_len));
         let end = self.end.min(start.saturating_add(len));
         (self.start, self.joined, self.read) = (end, end, end);
         self.lend(start..end);
-        &mut self.storage[start..end]
+        self.lent_kind = Some(kind);
     }
 
-    /// Takes the first `len` unread bytes into the message under way, and returns them where they lie now, still masked.
+    /// Unmasks what [`lend_whole_message`](Self::lend_whole_message) lent.
     #[inline]
-    pub(crate) fn join(&mut self, len: usize) -> &mut [u8] {
+    pub(crate) fn unmask_lent(&mut self, kind: MessageKind, key: [u8; 4]) {
+        self.unmask(self.lent.clone(), kind, key);
+    }
+
+    /// Takes the first `len` unread bytes into the message under way, unmasks them, and returns how many there were.
+    #[inline]
+    pub(crate) fn join(&mut self, len: usize, kind: MessageKind, key: [u8; 4]) -> usize {
         let len = len.min(self.end - self.read);
         let piece = self.joined..self.joined + len;
         if self.joined != self.read {
-            self.storage.copy_within(self.read..self.read + len, self.joined);
+            self.storage.move_within(self.read..self.read + len, self.joined);
         }
         self.joined = piece.end;
         self.read += len;
@@ -308,7 +323,31 @@ impl RecvBuf {
             self.read = self.joined;
             self.end = self.joined;
         }
-        &mut self.storage[piece]
+        if key != [0; 4] {
+            self.unmask(piece, kind, key);
+        }
+        len
+    }
+
+    #[inline]
+    fn unmask(&mut self, range: Range<usize>, kind: MessageKind, key: [u8; 4]) {
+        if kind == MessageKind::Text && range.len() >= VECTOR_LEN_MIN {
+            self.storage.unmask_text(range, key);
+        } else {
+            self.storage.mask(range, key);
+        }
+    }
+
+    /// Checks the message under way as a text, as far as it has not been checked, and returns how many bytes of an unfinished code point
+    /// it ends with.
+    pub(crate) fn check_text(&mut self) -> Result<u8, Utf8Error> {
+        #[cfg(feature = "deflate")]
+        if let Some(inflated) = &mut self.inflated
+            && inflated.len() > 0
+        {
+            return inflated.check_text();
+        }
+        self.storage.check_text(self.start..self.joined)
     }
 
     /// Takes note of how much of the frame under way is still to be received; 0 between frames.
@@ -353,7 +392,7 @@ impl RecvBuf {
         let compressed = self.read..self.end.min(self.read.saturating_add(len));
         let hint = 4 * compressed.len();
         let inflated = self.inflated.get_or_insert_default();
-        (&mut self.storage[compressed], inflated.room(hint, room_max))
+        (self.storage.range_mut(compressed), inflated.room(hint, room_max))
     }
 
     /// So many bytes were taken, and so many came of them.
@@ -387,6 +426,18 @@ impl RecvBuf {
             return inflated.slice(self.lent.clone());
         }
         &self.storage[self.lent.clone()]
+    }
+
+    /// The same as text; `None` when it is not UTF-8. What has been checked is not checked again.
+    #[inline]
+    pub(crate) fn lent_text(&mut self) -> Option<&str> {
+        #[cfg(feature = "deflate")]
+        if self.lends_inflated
+            && let Some(inflated) = &mut self.inflated
+        {
+            return inflated.text(self.lent.clone());
+        }
+        self.storage.text(self.lent.clone())
     }
 
     #[inline]
@@ -428,7 +479,7 @@ impl RecvBuf {
     #[inline]
     fn compact_when_cheap(&mut self) {
         let left = self.stored_len();
-        if left == 0 && self.allocated <= SPIKE_FACTOR * self.read_size {
+        if left == 0 && self.allocated <= SPIKE_FACTOR * self.read_size() {
             (self.start, self.joined, self.read, self.end) = (0, 0, 0, 0);
         } else if (self.end - left) / DEAD_FACTOR_MIN >= left {
             self.compact();
@@ -437,7 +488,7 @@ impl RecvBuf {
 
     /// Makes what is left, which is little, start at the front; gives back a spike's memory when it has not been needed for a while.
     fn compact(&mut self) {
-        if self.allocated > SPIKE_FACTOR * self.read_size {
+        if self.allocated > SPIKE_FACTOR * self.read_size() {
             let roomy = self.end < self.allocated / SPIKE_FACTOR;
             self.roomy_rounds = if roomy { self.roomy_rounds + 1 } else { 0 };
             if self.roomy_rounds >= ROOMY_ROUNDS_MAX {
@@ -464,7 +515,7 @@ impl RecvBuf {
 
     /// Moves what is left to the front of a fresh allocation of `len` bytes.
     fn reallocate(&mut self, len: usize) {
-        let mut storage = BytesMut::zeroed(len);
+        let mut storage = TextBytes::zeroed(len);
         self.copy_left_to(&mut storage);
         self.storage = storage;
         self.allocated = len;
@@ -475,16 +526,15 @@ impl RecvBuf {
     /// Moves the message to the front, and what is unread up to it.
     fn close_up(&mut self) {
         let message_len = self.stored_message_len();
-        self.storage.copy_within(self.start..self.joined, 0);
-        self.storage.copy_within(self.read..self.end, message_len);
+        self.storage.move_within(self.start..self.joined, 0);
+        self.storage.move_within(self.read..self.end, message_len);
         self.rebase();
     }
 
     /// Copies the message, and right behind it what is unread.
-    fn copy_left_to(&self, storage: &mut [u8]) {
-        let (message, rest) = storage.split_at_mut(self.stored_message_len());
-        message.copy_from_slice(&self.storage[self.start..self.joined]);
-        rest[..self.end - self.read].copy_from_slice(self.unread());
+    fn copy_left_to(&self, storage: &mut TextBytes) {
+        storage.copy_from(&self.storage, self.start..self.joined, 0);
+        storage.copy_from(&self.storage, self.read..self.end, self.stored_message_len());
     }
 
     /// Moves the marks after what is left has been moved to the front.
@@ -541,12 +591,12 @@ mod tests {
     fn fragments_are_joined_over_what_stood_between_them() {
         let mut buf = filled(b"..abc....def.ghi");
         buf.skip(2);
-        assert_eq!(buf.join(3), b"abc");
+        assert_eq!(buf.join(3, MessageKind::Binary, [0; 4]), 3);
         buf.skip(4);
-        assert_eq!(buf.join(3), b"def");
+        assert_eq!(buf.join(3, MessageKind::Binary, [0; 4]), 3);
         assert_eq!(buf.lend_unread(1), b".");
         assert_eq!(buf.take_payload(), ".");
-        assert_eq!(buf.join(3), b"ghi");
+        assert_eq!(buf.join(100, MessageKind::Binary, [0; 4]), 3);
         buf.lend_message(0);
         assert_eq!(buf.lent(), b"abcdefghi");
         assert!(buf.is_empty());
@@ -563,7 +613,7 @@ mod tests {
             let n = buf.spare_mut().len();
             assert!((1..=READ_SIZE).contains(&n));
             buf.advance_received(n);
-            buf.join(n);
+            buf.join(n, MessageKind::Text, [0; 4]);
             received += n;
             assert!(buf.capacity() <= 2 * received + READ_SIZE, "{received} received, {} held", buf.capacity());
         }
@@ -613,7 +663,7 @@ mod tests {
     #[test]
     fn a_gap_is_given_back() {
         let mut buf = filled(b"x");
-        buf.join(1);
+        buf.join(1, MessageKind::Text, [0; 4]);
         for _ in 0..10_000 {
             buf.extend_from_slice(&[0; 99]);
             buf.skip(90);
@@ -663,7 +713,7 @@ mod tests {
     fn one_buffer_reads_for_many() {
         let mut own = filled(b"..abc.def");
         own.skip(2);
-        own.join(3);
+        own.join(3, MessageKind::Text, [0; 4]);
         own.skip(1);
         own.release();
         let mut shared = filled(b"old");
@@ -672,7 +722,7 @@ mod tests {
         own.release();
         assert_eq!(own.capacity(), 0);
         shared.extend_from_slice(b"ghi");
-        shared.join(6);
+        shared.join(6, MessageKind::Text, [0; 4]);
         shared.lend_message(0);
         assert_eq!(shared.lent(), b"abcdefghi");
     }
@@ -683,7 +733,7 @@ mod tests {
         Extend(Vec<u8>),
         Skip(usize),
         LendUnread(usize),
-        Join(usize),
+        Join(usize, [u8; 4]),
         LendMessage(usize),
         Take,
         Release,
@@ -696,7 +746,7 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..300).prop_map(Op::Extend),
             (0..100_usize).prop_map(Op::Skip),
             (0..100_usize).prop_map(Op::LendUnread),
-            (0..100_usize).prop_map(Op::Join),
+            (0..100_usize, any::<[u8; 4]>()).prop_map(|(n, key)| Op::Join(n, key)),
             (0..5_usize).prop_map(Op::LendMessage),
             Just(Op::Take),
             Just(Op::Release),
@@ -740,13 +790,13 @@ mod tests {
                         lent = unread.drain(..n).collect();
                         prop_assert_eq!(&*buf.lend_unread(n), &lent[..]);
                     }
-                    Op::Join(n) => {
+                    Op::Join(n, key) => {
                         let n = n.min(unread.len());
                         let piece: Vec<u8> = unread.drain(..n).collect();
                         buf.lent = 0..0;
                         lent.clear();
-                        prop_assert_eq!(&*buf.join(n), &piece[..]);
-                        message.extend(piece);
+                        prop_assert_eq!(buf.join(n, MessageKind::Binary, key), n);
+                        message.extend(piece.into_iter().zip(key.into_iter().cycle()).map(|(byte, key)| byte ^ key));
                     }
                     Op::LendMessage(keep) => {
                         let at = message.len() - keep.min(message.len());

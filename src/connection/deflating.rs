@@ -213,7 +213,7 @@ impl Connection {
         let is_whole = begun_len == 0 && delivery == Delivery::Whole && !receiving.in_pieces;
         let is_checked_later = is_over && is_whole && stop.is_ok();
         if receiving.message == Some(MessageKind::Text) && !is_checked_later {
-            receiving.utf8.feed(input.inflated().get(begun_len..).unwrap_or_default())?;
+            receiving.partial_len = input.check_text()?;
         }
         match stop? {
             Stop::Budget => Ok(Some(Step::Inflating)),

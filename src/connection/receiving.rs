@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::closing::Teardown;
 use super::{Accepts, CloseCause, Config, Connection, Event, ProtocolError, Role, State};
 use crate::buffer::RecvBuf;
-use crate::frame::{CloseCode, ClosePayload, Header, Opcode, Utf8Error, Utf8Validator, apply_mask, from_utf8};
+use crate::frame::{CloseCode, ClosePayload, Header, Opcode, Utf8Error, apply_mask};
 use crate::message::MessageKind;
 
 /// Where in the peer's stream of frames we are. Payloads are in the caller's [`RecvBuf`].
@@ -25,8 +25,8 @@ pub(super) struct Receiving {
     pub(super) unsent_pongs: u32,
     /// For the next byte of the frame under way; all zero when it is not masked.
     pub(super) key: [u8; 4],
-    /// The text under way.
-    pub(super) utf8: Utf8Validator,
+    /// How many bytes of an unfinished code point the text under way ends with, as far as it has been checked: 0 to 3.
+    pub(super) partial_len: u8,
     /// The message under way.
     pub(super) message: Option<MessageKind>,
     /// Whether the frame under way is its message's last.
@@ -162,11 +162,10 @@ impl Connection {
         {
             self.receiving.unread_len = input.unread().len();
             self.sending.owes_answer = true;
-            input.mark_lent_message(kind);
-            match (kind, input.lent()) {
-                (MessageKind::Binary, payload) => return Some(Event::Binary(payload)),
-                (MessageKind::Text, payload) => {
-                    if let Some(text) = from_utf8(payload) {
+            match kind {
+                MessageKind::Binary => return Some(Event::Binary(input.lent())),
+                MessageKind::Text => {
+                    if let Some(text) = input.lent_text() {
                         return Some(Event::Text(text));
                     }
                 }
@@ -184,7 +183,6 @@ impl Connection {
             input.mark_lent_message(kind);
         }
         self.sending.owes_answer |= step.as_ref().map_or(true, Step::is_told);
-        let lent = input.lent();
         let error = match step {
             Ok(Step::Idle) => {
                 self.receiving.has_backlog = self.is_paused() && self.receiving.unread_len > 0;
@@ -206,21 +204,21 @@ impl Connection {
                 self.receiving.has_backlog = true;
                 return Some(Event::Inflating);
             }
-            Ok(Step::Message(MessageKind::Binary)) => return Some(Event::Binary(lent)),
-            Ok(Step::Message(MessageKind::Text)) => match from_utf8(lent) {
+            Ok(Step::Message(MessageKind::Binary)) => return Some(Event::Binary(input.lent())),
+            Ok(Step::Message(MessageKind::Text)) => match input.lent_text() {
                 Some(text) => return Some(Event::Text(text)),
                 None => ProtocolError::TextNotUtf8,
             },
             Ok(Step::Piece { kind: MessageKind::Binary, last }) => {
-                return Some(Event::BinaryPiece { bytes: lent, last });
+                return Some(Event::BinaryPiece { bytes: input.lent(), last });
             }
-            Ok(Step::Piece { kind: MessageKind::Text, last }) => match from_utf8(lent) {
+            Ok(Step::Piece { kind: MessageKind::Text, last }) => match input.lent_text() {
                 Some(text) => return Some(Event::TextPiece { text, last }),
                 None => ProtocolError::TextNotUtf8,
             },
-            Ok(Step::Ping) => return Some(Event::Ping(lent)),
-            Ok(Step::Pong { rtt }) => return Some(Event::Pong { payload: lent, rtt }),
-            Ok(Step::Close) => match ClosePayload::decode(lent) {
+            Ok(Step::Ping) => return Some(Event::Ping(input.lent())),
+            Ok(Step::Pong { rtt }) => return Some(Event::Pong { payload: input.lent(), rtt }),
+            Ok(Step::Close) => match ClosePayload::decode(input.lent()) {
                 Ok(payload) => {
                     let (code, reason) = self.handle_close_frame(now, payload);
                     return Some(Event::CloseReceived { code, reason });
@@ -272,9 +270,9 @@ impl Connection {
             return None;
         }
         let header_len = input.unread().len() - rest.len();
-        let payload = input.lend_payload(header_len, len);
+        input.lend_whole_message(header_len, len, kind);
         if let Some(key) = key {
-            apply_mask(payload, key, 0);
+            input.unmask_lent(kind, key);
         }
         self.timers.message_done();
         Some(kind)
@@ -290,9 +288,9 @@ impl Connection {
         loop {
             let receiving = &mut self.receiving;
             if let (Some(kind), Delivery::Pieces) = (receiving.message, delivery)
-                && input.joined_len() > receiving.utf8.partial_len()
+                && input.joined_len() > usize::from(receiving.partial_len)
             {
-                input.lend_message(receiving.utf8.partial_len());
+                input.lend_message(receiving.partial_len.into());
                 receiving.in_pieces = true;
                 return Ok(Step::Piece { kind, last: false });
             }
@@ -367,7 +365,7 @@ impl Connection {
             self.finish_inflating()?;
         }
         let receiving = &mut self.receiving;
-        if receiving.utf8.partial_len() > 0 {
+        if receiving.partial_len > 0 {
             return Err(ProtocolError::TextNotUtf8);
         }
         let kind = receiving.message.take().ok_or(ProtocolError::NothingToContinue)?;
@@ -507,7 +505,7 @@ impl Receiving {
     fn begin_frame(&mut self, header: &Header) {
         if let Some(kind) = kind_of(header.opcode) {
             self.message = Some(kind);
-            self.utf8 = Utf8Validator::new();
+            self.partial_len = 0;
             #[cfg(feature = "deflate")]
             {
                 self.compressed = !header.rsv.is_none();
@@ -520,17 +518,14 @@ impl Receiving {
 
     /// Takes what is there of the frame under way: unmasks it and checks it while it is hot.
     fn join(&mut self, input: &mut RecvBuf) -> Result<(), Utf8Error> {
-        let piece = input.join(usize::try_from(self.frame_remaining).unwrap_or(usize::MAX));
-        let len = piece.len() as u64;
-        if self.key != [0; 4] {
-            apply_mask(piece, self.key, 0);
-            self.key.rotate_left((len % 4) as usize);
+        let kind = self.message.unwrap_or(MessageKind::Binary);
+        let len = input.join(usize::try_from(self.frame_remaining).unwrap_or(usize::MAX), kind, self.key);
+        self.key.rotate_left(len % 4);
+        self.frame_remaining -= len as u64;
+        if kind == MessageKind::Text {
+            self.partial_len = input.check_text()?;
         }
-        self.frame_remaining -= len;
-        match self.message {
-            Some(MessageKind::Text) => self.utf8.feed(piece),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 

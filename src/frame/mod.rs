@@ -21,11 +21,12 @@ pub mod fuzz;
 mod header;
 mod mask;
 mod opcode;
+mod unchecked;
 mod utf8;
 
 pub use close::{CLOSE_REASON_LEN_MAX, CloseCode, ClosePayload, ClosePayloadError};
 pub use header::{CONTROL_PAYLOAD_LEN_MAX, HEADER_LEN_MAX, Header, HeaderDecoder, HeaderError, Rsv};
-pub(crate) use mask::append_masked;
-pub use mask::apply_mask;
 pub use opcode::Opcode;
-pub use utf8::{Utf8Error, Utf8Validator, from_utf8};
+pub(crate) use unchecked::{TakenBytes, TextBytes, VECTOR_LEN_MIN, append_masked};
+pub use unchecked::{apply_mask, from_utf8};
+pub use utf8::{Utf8Error, Utf8Validator};

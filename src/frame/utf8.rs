@@ -1,12 +1,6 @@
 //! UTF-8 that may arrive in pieces, refused at the first byte that cannot belong to it.
 
-/// The text in `bytes`; `None` when they are not UTF-8. RFC 3629.
-#[inline]
-pub fn from_utf8(bytes: &[u8]) -> Option<&str> {
-    // Below this the standard library's plain loop is ahead of the vector code's set-up.
-    const VECTOR_LEN_MIN: usize = 64;
-    if bytes.len() < VECTOR_LEN_MIN { std::str::from_utf8(bytes).ok() } else { simdutf8::basic::from_utf8(bytes).ok() }
-}
+use super::from_utf8;
 
 /// Checks text that arrives in pieces, cut anywhere. RFC 6455 section 8.1, RFC 3629.
 ///
@@ -77,7 +71,7 @@ impl Utf8Validator {
 pub struct Utf8Error;
 
 /// Splits off the code point that `piece` breaks off in the middle of, if it does. Looks at three bytes, checks nothing.
-fn split_partial(piece: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split_partial(piece: &[u8]) -> (&[u8], &[u8]) {
     for back in 1..=piece.len().min(3) {
         let at = piece.len() - back;
         let len = match piece[at] {
@@ -90,6 +84,11 @@ fn split_partial(piece: &[u8]) -> (&[u8], &[u8]) {
         return if len > back { piece.split_at(at) } else { (piece, &[]) };
     }
     (piece, &[])
+}
+
+/// Whether `partial`, which [`split_partial`] has split off, is nothing, or the beginning of a code point.
+pub(super) fn is_unfinished(partial: &[u8]) -> bool {
+    std::str::from_utf8(partial).err().is_none_or(|error| error.error_len().is_none())
 }
 
 #[cfg(test)]
