@@ -107,6 +107,11 @@ pub enum Delivery {
     /// A pong shows that the peer's WebSocket has received all before the ping, not that its application has acted on it. A ping is sent
     /// whenever messages wait for one.
     AtLeastOnce,
+    /// It is kept until [`Client::acknowledge`](super::Client::acknowledge) says that it has arrived, and sent again on each connection until then.
+    /// Pongs prove nothing. For peers that acknowledge what they have acted on; it is implied by
+    #[cfg_attr(feature = "json", doc = "[`EnvelopeFormat::acks`](crate::json::EnvelopeFormat::acks), which does that.")]
+    #[cfg_attr(not(feature = "json"), doc = "`EnvelopeFormat::acks` (feature `json`), which does that.")]
+    Acknowledged,
 }
 
 /// Credentials as the first message on each connection. Nothing else is sent until they are accepted.

@@ -179,7 +179,7 @@ impl Queue {
             count += 1;
             match self.config.delivery {
                 Delivery::AtMostOnce => self.finish_first(Outcome::Written),
-                Delivery::AtLeastOnce => {
+                Delivery::AtLeastOnce | Delivery::Acknowledged => {
                     entry.was_written = true;
                     self.written += 1;
                 }
@@ -195,7 +195,7 @@ impl Queue {
 
     /// Whether the peer has to show what it has received.
     pub(super) fn awaits_confirmation(&self) -> bool {
-        self.written > 0
+        self.written > 0 && self.config.delivery == Delivery::AtLeastOnce
     }
 
     /// The peer has received the output up to `end`.
@@ -290,6 +290,12 @@ impl Queue {
     fn could_have_room(&self, len: usize) -> bool {
         let waiting: usize = self.entries.iter().skip(self.handed).map(|entry| entry.message.as_bytes().len()).sum();
         self.handed < self.entries.len() && self.bytes - waiting + len <= self.config.bytes_max
+    }
+
+    /// The token of the next message.
+    #[cfg(feature = "json")]
+    pub(super) fn next_token(&self) -> Token {
+        Token(self.next_token)
     }
 
     fn token(&mut self) -> Token {

@@ -9,7 +9,8 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::Ids;
+use super::acks::SESSION_LEN_MAX;
+use super::{AckFields, Ids};
 use crate::message::Message;
 
 /// The names of the fields of a message, and the text around them.
@@ -43,6 +44,8 @@ pub struct EnvelopeFormat {
     pub error_kind: Option<Cow<'static, str>>,
     /// Fields with a fixed text that go first in each message. None by default; they are not looked for in what arrives.
     pub constants: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    /// Acknowledged delivery, which [`AckFields`] describes. `None` by default: it takes a peer that acknowledges.
+    pub acks: Option<AckFields>,
 }
 
 /// A message that arrived, taken apart. What it holds shares the memory of the whole.
@@ -57,6 +60,12 @@ pub struct Envelope {
     pub payload: Payload,
     /// What went wrong, if something did.
     pub error: Option<Payload>,
+    /// Its number ([`AckFields::seq`]).
+    pub seq: Option<u64>,
+    /// Up to which number the sender of this message has received ours ([`AckFields::ack`]).
+    pub ack: Option<u64>,
+    /// The session of the sender ([`AckFields::session`]).
+    pub session: Option<ByteString>,
 }
 
 /// JSON that is known to be well-formed, as it arrived. It keeps the memory of the whole message.
@@ -90,6 +99,12 @@ pub enum MalformedReason {
     /// The type is something else than a text.
     #[error("the type is no text")]
     KindNotText,
+    /// A sequence number or an acknowledgement is no whole number up to 2⁶⁴ − 1.
+    #[error("the number or the acknowledgement is no number")]
+    NotANumber,
+    /// The session is no text of at most 64 bytes.
+    #[error("the session is no text of at most 64 bytes")]
+    Session,
     /// It has neither a type nor an id.
     #[error("neither a type nor an id")]
     KindMissing,
@@ -121,6 +136,32 @@ impl EnvelopeFormat {
     /// [`EncodeError`] when the payload cannot be written as JSON.
     pub fn message<P: Serialize + ?Sized>(&self, kind: &str, payload: &P) -> Result<Message, EncodeError> {
         self.encode(&Parts { kind: Some(kind), ..Parts::new(self, &self.payload, payload) })
+    }
+
+    /// A message with a type and a number, for acknowledged delivery. Without [`acks`](Self::acks), just a message.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the payload cannot be written as JSON.
+    pub fn numbered<P: Serialize + ?Sized>(
+        &self,
+        kind: &str,
+        payload: &P,
+        seq: u64,
+        session: &str,
+    ) -> Result<Message, EncodeError> {
+        let acks =
+            self.acks.as_ref().map(|names| Numbers { number: (&names.seq, seq), session: (&names.session, session) });
+        self.encode(&Parts { kind: Some(kind), acks, ..Parts::new(self, &self.payload, payload) })
+    }
+
+    /// The acknowledgement that all up to this number have arrived. `session` is that of the end that has received them.
+    ///
+    /// # Errors
+    /// [`EncodeError`], which does not happen.
+    pub fn ack(&self, seq: u64, session: &str) -> Result<Message, EncodeError> {
+        let names = self.acks.clone().unwrap_or_default();
+        let acks = Some(Numbers { number: (&names.ack, seq), session: (&names.session, session) });
+        self.encode(&Parts::<()> { format: self, kind: None, id: None, acks, payload: None })
     }
 
     /// An answer to the request with this id.
@@ -156,20 +197,23 @@ impl EnvelopeFormat {
             Some(kind) => text_of(text, kind.get()).ok_or(MalformedReason::KindNotText)?,
             None => ByteString::new(),
         };
-        let mut payload = |name| fields.take(name).map(|raw| Payload(text.slice_ref(raw.get())));
-        let id = payload(FieldName::Id).filter(|id| !id.is_null());
-        if kind.is_empty() && id.is_none() {
+        let id = fields.payload(text, FieldName::Id).filter(|id| !id.is_null());
+        let mut number = |name| fields.take(name).map(|raw| raw.get().parse().map_err(|_| MalformedReason::NotANumber));
+        let (seq, ack) = (number(FieldName::Seq).transpose()?, number(FieldName::Ack).transpose()?);
+        let session = fields.take(FieldName::Session).map(|raw| {
+            text_of(text, raw.get()).filter(|session| session.len() <= SESSION_LEN_MAX).ok_or(MalformedReason::Session)
+        });
+        let session = session.transpose()?;
+        if kind.is_empty() && id.is_none() && ack.is_none() {
             return Err(MalformedReason::KindMissing);
         }
-        let error = payload(FieldName::Error).filter(|error| !error.is_null());
-        let answer = payload(FieldName::Answer);
-        let payload = payload(FieldName::Payload).or(answer).unwrap_or(Payload::null());
-        match &self.error_kind {
-            Some(error_kind) if id.is_some() && error.is_none() && **error_kind == *kind => {
-                Ok(Envelope { kind, id, payload: Payload::null(), error: Some(payload) })
-            }
-            _ => Ok(Envelope { kind, id, payload, error }),
+        let mut error = fields.payload(text, FieldName::Error).filter(|error| !error.is_null());
+        let answer = fields.payload(text, FieldName::Answer);
+        let mut payload = fields.payload(text, FieldName::Payload).or(answer).unwrap_or(Payload::null());
+        if id.is_some() && error.is_none() && self.error_kind.as_ref().is_some_and(|error| **error == *kind) {
+            error = Some(std::mem::replace(&mut payload, Payload::null()));
         }
+        Ok(Envelope { kind, id, payload, error, seq, ack, session })
     }
 
     pub(super) fn request<P: Serialize + ?Sized>(
@@ -195,7 +239,12 @@ impl EnvelopeFormat {
             _ if is(&self.payload) => Some(FieldName::Payload),
             _ if is(&self.error) => Some(FieldName::Error),
             _ if self.answer.as_ref().is_some_and(is) => Some(FieldName::Answer),
-            _ => None,
+            _ => match &self.acks {
+                Some(acks) if is(&acks.seq) => Some(FieldName::Seq),
+                Some(acks) if is(&acks.ack) => Some(FieldName::Ack),
+                Some(acks) if is(&acks.session) => Some(FieldName::Session),
+                _ => None,
+            },
         }
     }
 }
@@ -210,6 +259,7 @@ impl Default for EnvelopeFormat {
             error: "error".into(),
             error_kind: None,
             constants: Vec::new(),
+            acks: None,
         }
     }
 }
@@ -266,8 +316,14 @@ struct Parts<'a, P: ?Sized> {
     format: &'a EnvelopeFormat,
     kind: Option<&'a str>,
     id: Option<Id<'a>>,
-    name: &'a str,
-    payload: &'a P,
+    acks: Option<Numbers<'a>>,
+    payload: Option<(&'a str, &'a P)>,
+}
+
+/// Two fields with their names.
+struct Numbers<'a> {
+    number: (&'a str, u64),
+    session: (&'a str, &'a str),
 }
 
 enum Id<'a> {
@@ -287,7 +343,7 @@ impl Serialize for Id<'_> {
 
 impl<'a, P: ?Sized> Parts<'a, P> {
     fn new(format: &'a EnvelopeFormat, name: &'a str, payload: &'a P) -> Self {
-        Self { format, kind: None, id: None, name, payload }
+        Self { format, kind: None, id: None, acks: None, payload: Some((name, payload)) }
     }
 }
 
@@ -303,7 +359,13 @@ impl<P: Serialize + ?Sized> Serialize for Parts<'_, P> {
         if let Some(id) = &self.id {
             map.serialize_entry(&self.format.id, id)?;
         }
-        map.serialize_entry(self.name, self.payload)?;
+        if let Some(Numbers { number, session }) = &self.acks {
+            map.serialize_entry(number.0, &number.1)?;
+            map.serialize_entry(session.0, session.1)?;
+        }
+        if let Some((name, payload)) = self.payload {
+            map.serialize_entry(name, payload)?;
+        }
         map.end()
     }
 }
@@ -315,15 +377,22 @@ enum FieldName {
     Payload,
     Answer,
     Error,
+    Seq,
+    Ack,
+    Session,
 }
 
 /// The fields that were there, in the order of [`FieldName`].
 #[derive(Default)]
-struct Fields<'de>([Option<&'de RawValue>; 5]);
+struct Fields<'de>([Option<&'de RawValue>; 8]);
 
 impl<'de> Fields<'de> {
     fn take(&mut self, name: FieldName) -> Option<&'de RawValue> {
         self.0[name as usize].take()
+    }
+
+    fn payload(&mut self, text: &ByteString, name: FieldName) -> Option<Payload> {
+        self.take(name).map(|raw| Payload(text.slice_ref(raw.get())))
     }
 }
 
@@ -397,7 +466,7 @@ mod tests {
     }
 
     fn fields(envelope: &Envelope) -> (&str, Option<&str>, &str, Option<&str>) {
-        let Envelope { kind, id, payload, error } = envelope;
+        let Envelope { kind, id, payload, error, .. } = envelope;
         (kind, id.as_ref().map(Payload::as_str), payload.as_str(), error.as_ref().map(Payload::as_str))
     }
 
@@ -436,6 +505,32 @@ mod tests {
             let Message::Text(text) = answer else { panic!() };
             assert_eq!(fields(&format.decode(&text).unwrap()), (kind, Some(id.as_str()), payload, error));
         }
+    }
+
+    #[test]
+    fn numbers_are_looked_for_only_if_they_are_wanted() {
+        let mut format = EnvelopeFormat::default();
+        let text = ByteString::from(r#"{"type":"a","seq":7,"session":"s","ack":3}"#);
+        let strange = ByteString::from(r#"{"type":"a","seq":"x","session":1,"ack":-1}"#);
+        for text in [&text, &strange] {
+            let envelope = format.decode(text).unwrap();
+            assert_eq!((envelope.seq, envelope.ack, envelope.session), (None, None, None));
+        }
+        format.acks = Some(AckFields::default());
+        let envelope = format.decode(&text).unwrap();
+        assert_eq!((envelope.seq, envelope.ack, envelope.session.as_deref()), (Some(7), Some(3), Some("s")));
+        for (field, why) in
+            [(r#""seq":-1"#, MalformedReason::NotANumber), (r#""ack":1.0"#, MalformedReason::NotANumber)]
+        {
+            assert_eq!(format.decode(&format!(r#"{{"type":"a",{field}}}"#).into()), Err(why), "{field}");
+        }
+        for (len, ok) in [(63, true), (64, true), (65, false)] {
+            let text = format!(r#"{{"type":"a","session":"{}"}}"#, "s".repeat(len));
+            assert_eq!(format.decode(&text.into()).is_ok(), ok, "{len}");
+        }
+        assert_eq!(format.decode(&r#"{"seq":1}"#.into()), Err(MalformedReason::KindMissing));
+        let message = format.numbered("a", &1, 7, "s").unwrap();
+        assert_eq!(message, r#"{"type":"a","seq":7,"session":"s","payload":1}"#.into());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Messages with a type, and requests with an answer, as JSON (feature `json`).
+//! Messages with a type, requests with an answer, and acknowledged delivery, as JSON (feature `json`).
 //!
 //! A message is an object of a few fields, its *envelope*; the names of the fields are the application's ([`EnvelopeFormat`]):
 //!
@@ -32,10 +32,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod acks;
 mod config;
 mod envelope;
 mod requests;
 
+pub use acks::{AckFields, Deduplicator};
 pub use config::{Ids, JsonConfig, OnLost};
 pub use envelope::{EncodeError, Envelope, EnvelopeFormat, MalformedReason, Payload};
 pub use requests::{JsonEvent, RequestFailure, RequestId, RequestRefused, Requests};

@@ -26,6 +26,12 @@ pub enum JsonEvent {
     Duplicate(RequestId, Envelope),
     /// An id that no request has had.
     Unknown(Envelope),
+    /// The peer has received what has a number up to this one. A [`Client`](crate::client::Client) acts on it and reports it as the outcomes of
+    /// messages.
+    Acknowledged(u64),
+    /// The peer has another session than before: what it had received and not acknowledged is sent again, and may be acted on twice. Only a
+    /// [`Client`](crate::client::Client) tells.
+    PeerRestarted,
     /// No envelope.
     Malformed(Message, MalformedReason),
 }
@@ -143,12 +149,19 @@ impl Requests {
         let Message::Text(text) = message else {
             return JsonEvent::Malformed(message.clone(), MalformedReason::Json("it is binary".to_owned()));
         };
-        let envelope = match self.config.format.decode(text) {
-            Ok(envelope) => envelope,
-            Err(why) => return JsonEvent::Malformed(message.clone(), why),
-        };
+        match self.config.format.decode(text) {
+            Ok(envelope) => self.handle_envelope(envelope),
+            Err(why) => JsonEvent::Malformed(message.clone(), why),
+        }
+    }
+
+    /// What a message means that has been taken apart.
+    pub fn handle_envelope(&mut self, envelope: Envelope) -> JsonEvent {
         let Some(json) = &envelope.id else {
-            return JsonEvent::Message(envelope);
+            return match envelope.ack {
+                Some(ack) if envelope.kind.is_empty() => JsonEvent::Acknowledged(ack),
+                _ => JsonEvent::Message(envelope),
+            };
         };
         match self.config.ids.read(json).map(RequestId) {
             Some(id) if self.forget(id) => {

@@ -135,6 +135,8 @@ impl Client {
     pub fn new(options: ClientOptions, config: ClientConfig, seed: [u8; 32], now: Instant) -> Self {
         let mut keystream = Keystream::new(seed);
         let backoff_seed = keystream.take();
+        #[cfg(feature = "json")]
+        let (config, typed) = typed::Typed::new(config, &mut keystream);
         Self {
             options: without_heartbeat(options),
             keystream,
@@ -142,7 +144,7 @@ impl Client {
             heartbeat: Heartbeat::new(config.heartbeat.clone()),
             queue: Queue::new(config.queue.clone()),
             #[cfg(feature = "json")]
-            typed: config.json.clone().map(typed::Typed::new),
+            typed,
             config,
             state: State::Waiting { until: now, cause: None },
             closing: None,

@@ -92,6 +92,8 @@ impl Client {
             link.reject_auth(now, Cause::AuthTimedOut);
             return true;
         }
+        #[cfg(feature = "json")]
+        self.send_ack(now);
         self.flush(now);
         !self.events.is_empty()
     }

@@ -39,6 +39,10 @@ impl Client {
         self.heartbeat.stop();
         self.metrics.messages_resent += self.queue.requeue() as u64;
         #[cfg(feature = "json")]
+        if let Some(typed) = &mut self.typed {
+            typed.link_lost();
+        }
+        #[cfg(feature = "json")]
         if self.closing.as_ref().is_none_or(|closing| !closing.begun) {
             self.metrics.messages_resent += self.requests_lost();
         }

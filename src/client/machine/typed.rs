@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::Client;
+use super::{Client, State};
 use crate::client::queue::Finished;
-use crate::client::{ClientEvent, Delivery, DropReason, Outcome, Rejected, Token};
+use crate::client::{ClientConfig, ClientEvent, Delivery, DropReason, Outcome, Rejected, Token};
+use crate::connection::Keystream;
 use crate::json::{
-    EncodeError, EnvelopeFormat, JsonConfig, JsonEvent, Payload, RequestFailure, RequestId, RequestRefused, Requests,
+    Deduplicator, EncodeError, Envelope, EnvelopeFormat, JsonEvent, Payload, RequestFailure, RequestId, RequestRefused,
+    Requests,
 };
 use crate::message::Message;
 
@@ -20,6 +22,18 @@ pub(super) struct Typed {
     requests: Requests,
     /// The messages of pending requests, and since when they wait.
     messages: BTreeMap<RequestId, (Token, Instant)>,
+    /// With [`EnvelopeFormat::acks`].
+    acks: Option<Acks>,
+}
+
+/// Acknowledged delivery.
+struct Acks {
+    session: String,
+    /// The peer's session, as far as it is known.
+    peer: Option<String>,
+    received: Deduplicator,
+    /// The number that the peer is to be told.
+    due: Option<u64>,
 }
 
 /// Why a message or a request was not accepted.
@@ -35,7 +49,7 @@ pub enum NotSent {
     /// Too many requests wait for an answer.
     #[error("{max} requests wait for an answer already")]
     TooMany {
-        /// [`JsonConfig::pending_max`].
+        /// [`JsonConfig::pending_max`](crate::json::JsonConfig::pending_max).
         max: usize,
     },
     /// The client speaks no JSON: [`ClientConfig::json`](crate::client::ClientConfig::json) is not set.
@@ -45,7 +59,8 @@ pub enum NotSent {
 
 /// With [`ClientConfig::json`](crate::client::ClientConfig::json) (feature `json`).
 impl Client {
-    /// Accepts a message with a type, as [`send`](Self::send) does.
+    /// Accepts a message with a type, as [`send`](Self::send) does. With [`EnvelopeFormat::acks`] it has a number, and its outcome is that it was
+    /// acknowledged.
     ///
     /// # Errors
     /// [`NotSent`]; nothing has happened then.
@@ -55,7 +70,12 @@ impl Client {
         kind: &str,
         payload: &P,
     ) -> Result<Token, NotSent> {
-        let message = self.format()?.message(kind, payload)?;
+        let typed = self.typed.as_ref().ok_or(NotSent::NotConfigured)?;
+        let format = &typed.requests.config().format;
+        let message = match &typed.acks {
+            Some(acks) => format.numbered(kind, payload, self.queue.next_token().0, &acks.session)?,
+            None => format.message(kind, payload)?,
+        };
         Ok(self.send(now, message)?)
     }
 
@@ -106,7 +126,7 @@ impl Client {
         }
     }
 
-    /// Accepts an answer to a request of the peer's, see [`JsonConfig::peer_requests`].
+    /// Accepts an answer to a request of the peer's, see [`JsonConfig::peer_requests`](crate::json::JsonConfig::peer_requests).
     ///
     /// # Errors
     /// [`NotSent`]; nothing has happened then.
@@ -145,10 +165,63 @@ impl Client {
     /// A message arrived that is neither an answer to credentials nor to a beat.
     pub(super) fn received_json(&mut self, now: Instant, message: &Message) {
         let Some(typed) = &mut self.typed else { return };
-        let event = typed.requests.handle_message(message);
+        let event = match (message, typed.requests.config().format.acks.is_some()) {
+            (Message::Text(text), true) => match typed.requests.config().format.decode(text) {
+                Ok(envelope) => return self.received_envelope(now, envelope),
+                Err(why) => JsonEvent::Malformed(message.clone(), why),
+            },
+            _ => typed.requests.handle_message(message),
+        };
+        self.received_event(now, event);
+    }
+
+    /// One that may have a number, or acknowledge one of ours.
+    fn received_envelope(&mut self, now: Instant, envelope: Envelope) {
+        let Some(Typed { requests, acks: Some(acks), .. }) = &mut self.typed else { return };
+        if let Some(session) = envelope.session.as_deref()
+            && acks.peer.as_deref() != Some(session)
+            && acks.peer.replace(session.to_owned()).is_some()
+        {
+            self.events.push_back(ClientEvent::Json(JsonEvent::PeerRestarted));
+        }
+        if let Some(ack) = envelope.ack {
+            self.queue.confirm(Token(ack));
+        }
+        let is_new = envelope.seq.is_none_or(|seq| {
+            let session = envelope.session.as_deref().unwrap_or_default();
+            let is_new = acks.received.accept(session, seq);
+            acks.due = acks.received.highest(session);
+            is_new
+        });
+        if is_new {
+            match requests.handle_envelope(envelope) {
+                JsonEvent::Acknowledged(_) => {}
+                event => self.received_event(now, event),
+            }
+        }
+        self.drain(now);
+    }
+
+    /// Tells the peer what has arrived, when everything that did has been handed out.
+    pub(super) fn send_ack(&mut self, now: Instant) {
+        let (Some(Typed { requests, acks: Some(acks), .. }), State::Linked(link)) = (&mut self.typed, &mut self.state)
+        else {
+            return;
+        };
+        if let Some(due) = acks.due
+            && link.is_ready
+            && let Ok(message) = requests.config().format.ack(due, &acks.session)
+            && link.connection.send(now, &message).is_ok()
+        {
+            acks.due = None;
+        }
+    }
+
+    fn received_event(&mut self, now: Instant, event: JsonEvent) {
+        let Some(typed) = &mut self.typed else { return };
         if let JsonEvent::Answer(id, _) = &event {
             // Whoever answers has received it, and all before it.
-            if self.queue.delivery() == Delivery::AtLeastOnce
+            if self.queue.delivery() != Delivery::AtMostOnce
                 && let Some((token, _)) = typed.messages.get(id)
             {
                 self.queue.confirm(*token);
@@ -209,8 +282,21 @@ impl Client {
 }
 
 impl Typed {
-    pub(super) fn new(config: JsonConfig) -> Self {
-        Self { requests: Requests::new(config), messages: BTreeMap::new() }
+    pub(super) fn new(mut config: ClientConfig, keystream: &mut Keystream) -> (ClientConfig, Option<Self>) {
+        let Some(json) = config.json.clone() else { return (config, None) };
+        let acks = json.format.acks.is_some().then(|| {
+            config.queue.delivery = Delivery::Acknowledged;
+            let session = format!("{:016x}", u64::from_le_bytes(keystream.take()));
+            Acks { session, peer: None, received: Deduplicator::new(1), due: None }
+        });
+        (config, Some(Self { requests: Requests::new(json), messages: BTreeMap::new(), acks }))
+    }
+
+    /// The connection is lost: on the next, what is not acknowledged comes again.
+    pub(super) fn link_lost(&mut self) {
+        if let Some(acks) = &mut self.acks {
+            acks.due = None;
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
