@@ -80,6 +80,20 @@
 //!
 //! The feature `http` lets [`handshake`] speak the types of the `http` crate.
 
+// No panic by construction: what may panic is justified where it stands, or is not there. Tests may.
+#![cfg_attr(
+    not(any(test, fuzzing)),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod buffer;
 pub mod client;
 pub mod connection;

@@ -47,6 +47,7 @@ impl Keystream {
     }
 
     #[cold]
+    #[expect(clippy::indexing_slicing, reason = "`used + N` is at most a batch")]
     fn refill_and_take<const N: usize>(&mut self) -> [u8; N] {
         let mut used = self.used();
         if used + N > BATCH_LEN {

@@ -229,7 +229,7 @@ impl Connection {
             let head = input.unread().get(..head_len).unwrap_or_default();
             let head = parse_response(head, self.config.headers_max)?;
             if head.is_interim() {
-                *interim_len += head_len;
+                *interim_len = interim_len.saturating_add(head_len);
                 opening.scanner = HeadScanner::default();
                 input.skip(head_len);
             } else if head.status == 101 {

@@ -267,7 +267,7 @@ impl Connection {
     pub(super) fn queue_close(&mut self, now: Instant, payload: Option<ClosePayload<'_>>) {
         let mut bytes = [0; CONTROL_PAYLOAD_LEN_MAX];
         let len = payload.map_or(0, |payload| payload.encode(&mut bytes));
-        self.queue_frame(now, true, Rsv::NONE, Opcode::Close, &bytes[..len]);
+        self.queue_frame(now, true, Rsv::NONE, Opcode::Close, bytes.get(..len).unwrap_or_default());
     }
 
     /// Queues bytes that are no frame: the handshake's.

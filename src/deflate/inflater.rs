@@ -71,8 +71,8 @@ impl Inflater {
     pub(crate) fn finish(&mut self, pool: &DeflatePool) -> Result<(), Corrupt> {
         // A message ends at the header of an empty block, to which this is the rest, and nothing comes of it. At the end of that
         // block this stops; inside any other, the byte behind it would be taken, too.
-        let mut input = [0; TAIL.len() + 1];
-        input[..TAIL.len()].copy_from_slice(&TAIL);
+        let [a, b, c, d] = TAIL;
+        let input = [a, b, c, d, 0];
         let inflate = self.inflate.get_or_insert_with(|| primed(pool.take_inflater(), &mut self.history));
         let (consumed, produced) = (inflate.total_in(), inflate.total_out());
         let status = inflate.decompress(&input, &mut [0; 1], InflateFlush::Block).map_err(|_| Corrupt)?;

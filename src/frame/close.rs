@@ -1,5 +1,8 @@
 //! Close codes and the payload of a Close frame.
 
+// Nor does a number that a peer sends overflow.
+#![cfg_attr(not(any(test, fuzzing)), deny(clippy::arithmetic_side_effects))]
+
 use std::fmt;
 
 use super::{CONTROL_PAYLOAD_LEN_MAX, from_utf8};
@@ -132,15 +135,14 @@ impl<'b> ClosePayload<'b> {
     /// Writes the payload to the front of `out` and returns its length. A reason of more than
     /// [`CLOSE_REASON_LEN_MAX`] bytes is cut before the code point that does not fit.
     pub fn encode(&self, out: &mut [u8; CONTROL_PAYLOAD_LEN_MAX]) -> usize {
-        let mut end = self.reason.len().min(CLOSE_REASON_LEN_MAX);
-        while !self.reason.is_char_boundary(end) {
-            end -= 1;
+        let reason = (0..=CLOSE_REASON_LEN_MAX.min(self.reason.len())).rev().find_map(|end| self.reason.get(..end));
+        let reason = reason.unwrap_or_default().as_bytes();
+        let [high, low, place @ ..] = out;
+        [*high, *low] = self.code.0.to_be_bytes();
+        for (place, byte) in place.iter_mut().zip(reason) {
+            *place = *byte;
         }
-        let reason = &self.reason[..end];
-        let len = 2 + reason.len();
-        out[..2].copy_from_slice(&self.code.0.to_be_bytes());
-        out[2..len].copy_from_slice(reason.as_bytes());
-        len
+        reason.len().saturating_add(2)
     }
 }
 

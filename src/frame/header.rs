@@ -1,5 +1,8 @@
 //! The two to fourteen bytes in front of a payload.
 
+// Nor does a number that a peer sends overflow.
+#![cfg_attr(not(any(test, fuzzing)), deny(clippy::arithmetic_side_effects))]
+
 use std::fmt;
 
 use super::Opcode;
@@ -87,7 +90,9 @@ impl Header {
         };
 
         let header = Self { fin, rsv: Rsv(first & Rsv::ALL), opcode, masking_key, payload_len };
-        Ok(Some((header, bytes.len() - rest.len())))
+        #[expect(clippy::arithmetic_side_effects, reason = "`rest` is the end of `bytes`")]
+        let len = bytes.len() - rest.len();
+        Ok(Some((header, len)))
     }
 
     /// Writes the header to the front of `out`, the length in its shortest form, and returns how many bytes it takes.
@@ -109,9 +114,11 @@ impl Header {
             out[2..10].copy_from_slice(&self.payload_len.to_be_bytes());
             10
         };
-        if let Some(key) = self.masking_key {
-            out[len..len + 4].copy_from_slice(&key);
-            len += 4;
+        if let Some(key) = self.masking_key
+            && let Some(place) = out.get_mut(len..).and_then(|behind| behind.first_chunk_mut())
+        {
+            *place = key;
+            len = len.saturating_add(4);
         }
         len
     }
@@ -203,9 +210,9 @@ impl HeaderDecoder {
         for (consumed, &byte) in (1..).zip(bytes) {
             if let Some(place) = self.begun.get_mut(self.begun_len) {
                 *place = byte;
-                self.begun_len += 1;
+                self.begun_len = self.begun_len.saturating_add(1);
             }
-            if let Some((header, _)) = Header::decode(&self.begun[..self.begun_len])? {
+            if let Some((header, _)) = Header::decode(self.begun.get(..self.begun_len).unwrap_or_default())? {
                 self.begun_len = 0;
                 return Ok((consumed, Some(header)));
             }

@@ -21,6 +21,10 @@ pub mod fuzz;
 mod header;
 mod mask;
 mod opcode;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the ranges of a buffer that keeps its invariant; the checks are the floor under `unsafe`"
+)]
 mod unchecked;
 mod utf8;
 

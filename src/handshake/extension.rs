@@ -216,26 +216,26 @@ impl<'a> Cursor<'a> {
     /// The inside of a quoted string whose unescaped value is a token.
     fn quoted(&mut self) -> Result<&'a str, ExtensionError> {
         let quote = self.at;
-        self.at += 1;
+        self.pass();
         let start = self.at;
         loop {
             let byte = match self.peek() {
                 Some(b'"') if self.at == start => return Err(ExtensionError::TokenExpected { offset: start }),
                 Some(b'"') => break,
                 Some(b'\\') => {
-                    self.at += 1;
+                    self.pass();
                     self.peek()
                 }
                 byte => byte,
             };
             match byte {
-                Some(byte) if is_token_byte(byte) => self.at += 1,
+                Some(byte) if is_token_byte(byte) => self.pass(),
                 Some(_) => return Err(ExtensionError::TokenExpected { offset: self.at }),
                 None => return Err(ExtensionError::QuoteUnclosed { offset: quote }),
             }
         }
         let inside = self.since(start);
-        self.at += 1;
+        self.pass();
         Ok(inside)
     }
 
@@ -243,7 +243,9 @@ impl<'a> Cursor<'a> {
     fn eat(&mut self, wanted: u8) -> bool {
         self.skip_blanks();
         let found = self.peek() == Some(wanted);
-        self.at += usize::from(found);
+        if found {
+            self.pass();
+        }
         found
     }
 
@@ -253,8 +255,12 @@ impl<'a> Cursor<'a> {
 
     fn skip(&mut self, skips: impl Fn(u8) -> bool) {
         while self.peek().is_some_and(&skips) {
-            self.at += 1;
+            self.pass();
         }
+    }
+
+    fn pass(&mut self) {
+        self.at = self.at.saturating_add(1);
     }
 
     fn peek(&self) -> Option<u8> {

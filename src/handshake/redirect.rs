@@ -85,7 +85,7 @@ impl Redirects {
         if self.followed >= self.max {
             return Err(RedirectError::TooMany { max: self.max });
         }
-        self.followed += 1;
+        self.followed = self.followed.saturating_add(1);
         Ok(next)
     }
 

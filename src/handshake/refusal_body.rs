@@ -54,7 +54,9 @@ impl RefusalBody {
             };
             let whole_len = usize::try_from(chunk_len).unwrap_or(usize::MAX).saturating_add(size_len);
             match rest.get(whole_len..) {
-                Some([b'\r', b'\n', ..]) => self.chunks_len += whole_len + 2,
+                Some([b'\r', b'\n', ..]) => {
+                    self.chunks_len = self.chunks_len.saturating_add(whole_len).saturating_add(2);
+                }
                 None | Some([] | [b'\r']) => return false,
                 Some(_) => return true,
             }

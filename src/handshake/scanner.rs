@@ -44,7 +44,7 @@ impl HeadScanner {
         let within = received.get(..len_max).unwrap_or(received);
         let fresh = within.get(self.scanned as usize..).unwrap_or_default();
         for &byte in fresh {
-            self.scanned += 1;
+            self.scanned = self.scanned.wrapping_add(1); // up to `len_max`
             self.place = match (self.place, byte) {
                 (_, b'\0') => return Err(HeadError::Nul),
                 (Place::LineStart, b'\r') => Place::LastCr,

@@ -201,7 +201,7 @@ pub(crate) fn check_characters(url: &str) -> Result<(), UrlError> {
         match byte {
             b'#' => return Err(UrlError::FragmentPresent),
             b'%' => {
-                let digits = url.as_bytes().get(offset + 1..offset + 3).unwrap_or_default();
+                let digits = url.as_bytes().get(offset..).and_then(|rest| rest.get(1..3)).unwrap_or_default();
                 if digits.len() != 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
                     return Err(UrlError::PercentInvalid { offset });
                 }

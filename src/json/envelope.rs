@@ -388,7 +388,12 @@ struct Fields<'de>([Option<&'de RawValue>; 8]);
 
 impl<'de> Fields<'de> {
     fn take(&mut self, name: FieldName) -> Option<&'de RawValue> {
-        self.0[name as usize].take()
+        self.field(name).take()
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "there is one for each name")]
+    fn field(&mut self, name: FieldName) -> &mut Option<&'de RawValue> {
+        &mut self.0[name as usize]
     }
 
     fn payload(&mut self, text: &ByteString, name: FieldName) -> Option<Payload> {
@@ -412,7 +417,7 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_> {
                 None => drop(map.next_value::<IgnoredAny>()?),
                 Some(name) => {
                     // Two readers could read two things.
-                    if fields.0[name as usize].replace(map.next_value()?).is_some() {
+                    if fields.field(name).replace(map.next_value()?).is_some() {
                         return Err(A::Error::custom("a field stands there twice"));
                     }
                 }

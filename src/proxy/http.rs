@@ -59,7 +59,7 @@ impl HttpConnect {
             let head = input.unread().get(..head_len).unwrap_or_default();
             let head = parse_response(head, self.headers_max)?;
             if head.is_interim() {
-                *interim_len += head_len;
+                *interim_len = interim_len.saturating_add(head_len);
                 *scanner = HeadScanner::default();
                 input.consume_unread(head_len);
             } else if matches!(head.status, 200..=299) {

@@ -83,7 +83,7 @@ impl Hosts {
             IpAddr::V4(_) if bits > 32 => None,
             IpAddr::V6(_) if bits > 128 => None,
             IpAddr::V6(mapped) if bits >= 96 => match mapped.to_ipv4_mapped() {
-                Some(address) => Some(Self::Network(address.into(), bits - 96)),
+                Some(address) => Some(Self::Network(address.into(), bits.saturating_sub(96))),
                 None => Some(Self::Network(address, bits)),
             },
             _ => Some(Self::Network(address, bits)),

@@ -108,7 +108,7 @@ fn reply(received: &[u8]) -> Result<Answer, ProxyError> {
         [VERSION, code, ..] => return Err(ProxyError::Socks(SocksReply::of(code))),
         [version, ..] => return Err(ProxyError::NotSocks5 { version }),
     };
-    let len = 4 + address_len + 2; // the port
+    let len = address_len.saturating_add(4 + 2); // behind four bytes, and before the port
     Ok(if received.len() < len { Answer::Incomplete } else { Answer::Complete(len, None) })
 }
 
