@@ -42,6 +42,8 @@ mod config;
 mod deadlines;
 #[cfg(feature = "deflate")]
 mod deflating;
+#[cfg(test)]
+mod diagram;
 mod error;
 mod event;
 mod extensions;

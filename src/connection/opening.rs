@@ -315,3 +315,32 @@ impl Opening {
         !matches!(self.phase, Phase::Deciding { .. })
     }
 }
+
+/// A [`Phase`] by its name.
+#[cfg(test)]
+pub(super) enum PhaseName {
+    Request,
+    Deciding,
+    Response,
+    RefusalBody,
+}
+
+#[cfg(test)]
+impl Opening {
+    pub(super) fn phase_name(&self) -> PhaseName {
+        match self.phase {
+            Phase::Request => PhaseName::Request,
+            Phase::Deciding { .. } => PhaseName::Deciding,
+            Phase::Response { .. } => PhaseName::Response,
+            Phase::RefusalBody { .. } => PhaseName::RefusalBody,
+        }
+    }
+
+    /// What a client has to be answered.
+    pub(super) fn expected(&self) -> Option<&AcceptKey> {
+        match &self.phase {
+            Phase::Response { expected, .. } => Some(expected),
+            _ => None,
+        }
+    }
+}
