@@ -92,20 +92,24 @@ impl SendBuf {
     /// Lays as many stretches into `slices` as there are, or as fit, and returns how many.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        let mut fill = |stretch: &'a [u8]| match slices.get_mut(filled) {
-            Some(slice) if !stretch.is_empty() => {
+        let mut from = self.written;
+        for shared in self.shared.as_deref().into_iter().flatten() {
+            for stretch in [&self.packed[from..shared.at], &shared.payload] {
+                if stretch.is_empty() {
+                    continue;
+                }
+                let Some(slice) = slices.get_mut(filled) else {
+                    return filled;
+                };
                 *slice = IoSlice::new(stretch);
                 filled += 1;
             }
-            _ => {}
-        };
-        let mut from = self.written;
-        for shared in self.shared.iter().flat_map(|shared| shared.iter()) {
-            fill(&self.packed[from..shared.at]);
-            fill(&shared.payload);
             from = shared.at;
         }
-        fill(&self.packed[from..]);
+        if let (Some(slice), false) = (slices.get_mut(filled), from == self.packed.len()) {
+            *slice = IoSlice::new(&self.packed[from..]);
+            filled += 1;
+        }
         filled
     }
 

@@ -186,7 +186,15 @@ impl Connection {
     }
 
     /// Closes a draining connection that has nothing left to wait for.
+    #[inline]
     pub(super) fn settle(&mut self) {
+        if let State::Draining(_) = &self.state {
+            self.settle_draining();
+        }
+    }
+
+    #[cold]
+    fn settle_draining(&mut self) {
         let State::Draining(ending) = &self.state else {
             return;
         };

@@ -330,17 +330,25 @@ impl Connection {
 
     #[inline]
     pub(super) fn queue_frame(&mut self, now: Instant, fin: bool, rsv: Rsv, opcode: Opcode, payload: &[u8]) {
-        let masking_key = match self.role {
-            Role::Client => Some(self.keystream.take()),
-            Role::Server => None,
-        };
-        let header = Header { fin, rsv, opcode, masking_key, payload_len: payload.len() as u64 };
         self.timers.output_queued(now, self.send_buf.is_empty());
-        self.send_buf.push(&header, payload);
+        let header = Header { fin, rsv, opcode, masking_key: None, payload_len: payload.len() as u64 };
+        match self.role {
+            Role::Server => self.send_buf.push(&header, payload),
+            Role::Client => self.queue_masked_frame(header, payload),
+        }
+    }
+
+    fn queue_masked_frame(&mut self, header: Header, payload: &[u8]) {
+        let masking_key = Some(self.keystream.take());
+        self.send_buf.push(&Header { masking_key, ..header }, payload);
     }
 
     /// Queues a whole message for which there is room, without a copy if that is worth it.
+    #[inline]
     fn queue_shared_message(&mut self, now: Instant, opcode: Opcode, payload: &Bytes) {
+        if payload.len() < SHARED_PAYLOAD_LEN_MIN {
+            return self.queue_message(now, true, opcode, payload);
+        }
         #[cfg(feature = "deflate")]
         if self.deflate.is_some() && self.queue_compressed(now, true, opcode, payload) {
             return;
