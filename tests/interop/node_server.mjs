@@ -1,4 +1,4 @@
-// Node `ws` as a server: each path behaves in its own way, each end is a JSON line.
+// Node `ws` as a server: each path behaves in its own way, each end is a JSON line. The port may be given.
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -82,7 +82,7 @@ server.on("upgrade", (request, socket, head) => {
     BEHAVIOURS[path](ws, request);
   });
 });
-server.listen(0, "127.0.0.1", () => {
+server.listen(Number(process.argv[2] ?? 0), "127.0.0.1", () => {
   const { address, port } = server.address();
   console.log(`listening on ${address}:${port}`);
 });

@@ -1,10 +1,11 @@
-"""Python `websockets` as a server: each path behaves in its own way, each end is a JSON line."""
+"""Python `websockets` as a server: each path behaves in its own way, each end is a JSON line. The port may be given."""
 
 from __future__ import annotations
 
 import asyncio
 import http
 import json
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -118,7 +119,7 @@ def select_subprotocol(ws: ServerConnection, offered: Sequence[Subprotocol]) -> 
 
 async def main() -> None:
     server = serve(
-        handle, "127.0.0.1", 0,
+        handle, "127.0.0.1", int(next(iter(sys.argv[1:]), 0)),
         process_request=refuse, select_subprotocol=select_subprotocol, max_size=2 * MIB,
     )  # fmt: skip
     async with server as running:

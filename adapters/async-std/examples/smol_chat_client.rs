@@ -1,30 +1,50 @@
-//! A chat client on smol: lines in, messages out. `smol_chat_client URL`
+//! A chat client on smol that survives its server: lines in, messages out. What is typed while there is no connection waits.
+//! `smol_chat_client URL`
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
+
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::io::{AsyncBufReadExt as _, BufReader};
+use sansocket_async_std::client::{ClientConfig, ClientEvent};
 use sansocket_async_std::{CloseCode, Connector, Message, Smol};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).unwrap_or("ws://127.0.0.1:9001/".into());
     smol::block_on(async {
-        let (sender, mut receiver) = Connector::<Smol>::new(&url)?.connect().await?.split();
-        let typing = smol::spawn(async move {
+        let mut config = ClientConfig::default();
+        config.backoff.first = Duration::from_millis(500); // Somebody is waiting.
+        config.backoff.cap = Duration::from_secs(10);
+        let (client, mut inbox) = Connector::<Smol>::new(&url)?.client(config)?;
+
+        let mut events = client.events();
+        let _told = smol::spawn(async move {
+            while let Some(event) = events.recv().await {
+                match event {
+                    Ok(ClientEvent::Ready { .. }) => eprintln!("* connected to {url}"),
+                    Ok(ClientEvent::Lost { cause, .. }) => eprintln!("* lost: {cause}"),
+                    Ok(ClientEvent::Reconnecting { attempt, delay }) => eprintln!("* attempt {attempt} in {delay:.1?}"),
+                    _ => {}
+                }
+            }
+        });
+        let _typing = smol::spawn(async move {
             let mut lines = BufReader::new(smol::Unblock::new(std::io::stdin())).lines();
             while let Some(Ok(line)) = lines.next().await {
-                if sender.send(line).await.is_err() {
+                if client.send(line).await.is_err() {
                     return;
                 }
             }
-            let _ = sender.start_close(CloseCode::NORMAL, "");
+            // A code and a reason that may be sent; what was typed leaves first.
+            let _ = client.close(CloseCode::NORMAL, "", Duration::from_secs(30)).await;
         });
-        while let Some(message) = receiver.recv().await? {
-            #[allow(clippy::print_stdout)]
+        while let Some(message) = inbox.recv().await? {
             match message {
                 Message::Text(text) => println!("{text}"),
                 Message::Binary(bytes) => println!("{} bytes", bytes.len()),
             }
         }
-        drop(typing);
         Ok(())
     })
 }

@@ -1,23 +1,43 @@
-//! A chat client: lines in, messages out. `tokio_chat_client URL`
+//! A chat client that survives its server: lines in, messages out. What is typed while there is no connection waits. `tokio_chat_client URL`
 
-use sansocket_tokio::{CloseCode, Message};
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
+
+use std::time::Duration;
+
+use sansocket_tokio::client::{ClientConfig, ClientEvent};
+use sansocket_tokio::{CloseCode, Connector, Message};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).unwrap_or("ws://127.0.0.1:9001/".into());
-    let (sender, mut receiver) = sansocket_tokio::connect(&url).await?.split();
+    let mut config = ClientConfig::default();
+    config.backoff.first = Duration::from_millis(500); // Somebody is waiting.
+    config.backoff.cap = Duration::from_secs(10);
+    let (client, mut inbox) = Connector::new(&url)?.client(config)?;
+
+    let mut events = client.events();
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            match event {
+                Ok(ClientEvent::Ready { .. }) => eprintln!("* connected to {url}"),
+                Ok(ClientEvent::Lost { cause, .. }) => eprintln!("* lost: {cause}"),
+                Ok(ClientEvent::Reconnecting { attempt, delay }) => eprintln!("* attempt {attempt} in {delay:.1?}"),
+                _ => {}
+            }
+        }
+    });
     let typing = tokio::spawn(async move {
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            if sender.send(line).await.is_err() {
+            if client.send(line).await.is_err() {
                 return;
             }
         }
-        let _ = sender.start_close(CloseCode::NORMAL, "");
+        // A code and a reason that may be sent; what was typed leaves first.
+        let _ = client.close(CloseCode::NORMAL, "", Duration::from_secs(30)).await;
     });
-    while let Some(message) = receiver.recv().await? {
-        #[allow(clippy::print_stdout)]
+    while let Some(message) = inbox.recv().await? {
         match message {
             Message::Text(text) => println!("{text}"),
             Message::Binary(bytes) => println!("{} bytes", bytes.len()),
