@@ -209,7 +209,7 @@ fn judge(
             assert!(outcomes.values().all(|outcome| *outcome == Outcome::Written), "{outcomes:?}");
             assert!(MESSAGES - firsts.len() as u64 <= in_doubt);
         }
-        Delivery::AtLeastOnce => {
+        Delivery::AtLeastOnce | Delivery::Acknowledged => {
             assert_eq!(firsts.len() as u64, MESSAGES);
             assert!(outcomes.values().all(|outcome| *outcome == Outcome::Confirmed), "{outcomes:?}");
         }
