@@ -14,10 +14,14 @@ pub use futures_rustls::rustls;
 #[cfg(feature = "deflate")]
 pub use sansocket::deflate;
 pub use sansocket::handshake::{self, OwnedRequestHead};
+#[cfg(feature = "json")]
+pub use sansocket::json;
 pub use sansocket::{
     Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, MessageKind,
     OriginPolicy, ReadyState, RecvBuf, Refusal, Rejection, Role,
 };
+#[cfg(feature = "json")]
+pub use sansocket_async::Subscription;
 pub use sansocket_async::{
     AcceptError, Acceptor, Client, ConnectError, Connector, Dial, Error, Events, Inbox, Incoming, MaybeTls,
     MessageReader, MessageRef, MessageWriter, ReadFrom, Receipt, Receiver, Runtime, Sender, StateWatch, Tls, TlsError,

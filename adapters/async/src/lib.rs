@@ -25,6 +25,8 @@ mod websocket;
 mod writer;
 
 pub use accept::Acceptor;
+#[cfg(feature = "json")]
+pub use client::Subscription;
 pub use client::{Client, Events, Inbox, ReadFrom, Receipt, StateWatch, WriteTo};
 pub use connect::Connector;
 pub use driver::MessageRef;

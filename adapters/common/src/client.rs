@@ -6,6 +6,11 @@ pub use sansocket::client::{
     Metrics, Outcome, Overflow, Prepared, QueueConfig, RejectReason, Rejected, RetryPolicy, Token, Verdict,
 };
 
+#[cfg(feature = "json")]
+pub use sansocket::client::NotSent;
+#[cfg(feature = "json")]
+pub use sansocket::json::{Envelope, JsonConfig, JsonEvent, Payload, RequestFailure};
+
 use sansocket::Closed;
 use sansocket::proxy::ProxyError;
 
@@ -32,6 +37,19 @@ impl Ended {
 
 fn is_farewell(closed: &Closed) -> bool {
     closed.clean && closed.peer_code == Some(sansocket::CloseCode::NORMAL)
+}
+
+/// Why a request has no answer.
+#[cfg(feature = "json")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// It was not accepted.
+    #[error(transparent)]
+    NotSent(#[from] NotSent),
+    /// It was, and failed.
+    #[error(transparent)]
+    Failed(#[from] RequestFailure),
 }
 
 /// So many events were not taken in time, and are lost to whoever reads this; those that follow are complete again.

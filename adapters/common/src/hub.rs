@@ -1,6 +1,10 @@
 //! The core of a client and what its handles have to do with it. It neither waits nor wakes: an adapter puts it under a lock, and looks after each
 //! turn at what has [changed](Hub::take_changes).
 
+mod arrivals;
+#[cfg(feature = "json")]
+mod typed;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,6 +12,10 @@ use sansocket::client::{Client, ClientEvent, ClientState, End, Order, Outcome, R
 use sansocket::{CloseCode, Message, RecvBuf, SendError};
 
 use crate::client::Missed;
+use arrivals::Arrivals;
+pub use arrivals::{INBOX_LEN_MAX, INBOX_MESSAGES_MAX};
+#[cfg(feature = "json")]
+pub use typed::encode;
 
 /// A client, what has arrived for its handles, and what they wait for.
 #[derive(Debug)]
@@ -15,11 +23,9 @@ pub struct Hub {
     client: Client,
     /// Whether anybody can receive; what arrives is discarded otherwise.
     receives: bool,
-    inbox: VecDeque<Message>,
-    /// What the inbox costs, at least, in bytes.
-    inbox_len: usize,
-    /// Whether the inbox was full and has not been emptied since.
-    is_held: bool,
+    inbox: Arrivals<Message>,
+    #[cfg(feature = "json")]
+    typed: typed::Typed,
     feeds: BTreeMap<u64, Feed>,
     next_feed: u64,
     /// Messages whose outcome somebody wants to know.
@@ -50,6 +56,9 @@ pub struct Changes {
     pub state: bool,
     /// These messages have an outcome.
     pub outcomes: Vec<Token>,
+    /// These requests have their result.
+    #[cfg(feature = "json")]
+    pub answers: Vec<sansocket::json::RequestId>,
     /// Whoever drives the client has something to do.
     pub driver: bool,
 }
@@ -72,9 +81,9 @@ impl Hub {
             state: client.state(),
             client,
             receives: true,
-            inbox: VecDeque::new(),
-            inbox_len: 0,
-            is_held: false,
+            inbox: Arrivals::default(),
+            #[cfg(feature = "json")]
+            typed: typed::Typed::default(),
             feeds: BTreeMap::new(),
             next_feed: 0,
             receipts: BTreeMap::new(),
@@ -207,27 +216,32 @@ impl Hub {
 
     /// The next message.
     pub fn take_message(&mut self) -> Polled<Message> {
-        let Some(message) = self.inbox.pop_front() else {
-            return if self.end.is_some() { Polled::Ended } else { Polled::Nothing };
-        };
-        self.inbox_len -= cost(&message);
-        // Not at each message, or every one of a flood would take a turn of its own.
-        self.changes.driver |= self.is_held && self.inbox.is_empty();
-        Polled::Ready(message)
+        let next = self.inbox.pop(&mut self.changes);
+        self.or_end(next)
+    }
+
+    fn or_end<T>(&self, next: Option<T>) -> Polled<T> {
+        match next {
+            Some(next) => Polled::Ready(next),
+            None if self.end.is_some() => Polled::Ended,
+            None => Polled::Nothing,
+        }
     }
 
     /// Nobody receives any more: what arrives is discarded.
     pub fn stop_receiving(&mut self) {
         self.receives = false;
-        (self.inbox, self.inbox_len) = (VecDeque::new(), 0);
-        self.changes.driver |= self.is_held;
+        self.inbox = Arrivals::default();
+        self.changes.driver = true;
     }
 
     /// Whether messages stay with the peer for now.
-    pub fn is_held(&mut self) -> bool {
-        let is_full = self.inbox.len() >= INBOX_MESSAGES_MAX || self.inbox_len >= INBOX_LEN_MAX;
-        self.is_held = is_full || self.is_held && !self.inbox.is_empty();
-        self.is_held
+    pub fn is_held(&self) -> bool {
+        #[cfg(feature = "json")]
+        if self.typed.is_held() {
+            return true;
+        }
+        self.inbox.is_held()
     }
 
     /// Somebody wants the events from now on.
@@ -269,6 +283,8 @@ impl Hub {
     fn happened(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::Message(message) => self.arrived(message),
+            #[cfg(feature = "json")]
+            ClientEvent::Json(event) => self.arrived_typed(event),
             ClientEvent::Outcome(token, outcome) => {
                 self.changes.room = true;
                 if let Some(receipt) = self.receipts.get_mut(&token) {
@@ -291,11 +307,11 @@ impl Hub {
 
     fn arrived(&mut self, message: Message) {
         // A client that closes is past slowing its peer down.
-        if !self.receives || self.is_held() && self.client.state() >= ClientState::Closing {
+        if !self.receives || self.inbox.is_held() && self.client.state() >= ClientState::Closing {
             return;
         }
-        self.inbox_len += cost(&message);
-        self.inbox.push_back(message);
+        let len = message.as_bytes().len();
+        self.inbox.push(message, len);
         self.changes.messages = true;
     }
 
@@ -316,19 +332,6 @@ pub fn wall_clock() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// What a message costs that is kept, so that empty ones are not free.
-fn cost(message: &Message) -> usize {
-    message.as_bytes().len() + size_of::<Message>()
-}
-
-/// How many messages wait to be received; when they do, the peer is not read until all have been.
-///
-/// 256: enough for a receiver to be busy until more have come.
-pub const INBOX_MESSAGES_MAX: usize = 256;
-/// How many bytes of them, with what holds them; the last message may go beyond.
-///
-/// 256 KiB: about as much as a stream has under way.
-pub const INBOX_LEN_MAX: usize = 256 * 1024;
 /// How many events wait for one of those who want them; the oldest make room, and are counted.
 ///
 /// 256: a day of a network that fails every ten minutes.
@@ -438,7 +441,7 @@ mod tests {
         rig.serve(INBOX_MESSAGES_MAX, 1);
         rig.hub.stop_receiving();
         rig.serve(INBOX_MESSAGES_MAX, 1);
-        assert!(rig.hub.inbox.is_empty() && rig.hub.client().wants_read());
+        assert!(rig.hub.inbox.len() == 0 && rig.hub.client().wants_read());
     }
 
     #[test]

@@ -319,6 +319,37 @@ fn a_send_that_is_dropped_has_sent_nothing_and_a_close_goes_on() {
     });
 }
 
+/// It is given up, and the answer to another is not taken for its own.
+#[test]
+fn a_request_that_is_dropped_is_given_up() {
+    at_every_await(|seed, polls, manners| async move {
+        well(seed, manners, echo);
+        let mut config = ClientConfig::default();
+        let mut json = sansocket::json::JsonConfig::default();
+        json.pending_max = 1;
+        config.json = Some(json);
+        let (client, _inbox) = connector().client(config).unwrap();
+        let mut news = client.subscribe("news");
+        let mut is_over = true;
+        for number in 0..10 {
+            let request = client.request("double", &number, 10 * SEC);
+            is_over &= cancel_after(polls, request).await.is_some_and(|answer| {
+                assert_eq!(answer.unwrap().parse::<i32>().unwrap(), number);
+                true
+            });
+            assert_eq!(client.request("double", &-number, 10 * SEC).await.unwrap().parse::<i32>().unwrap(), -number);
+            client.send_typed("news", &number).await.unwrap();
+            let next = cancel_after(polls, news.recv()).await;
+            is_over &= next.is_some();
+            let next = if let Some(next) = next { next } else { news.recv().await };
+            assert_eq!(next.unwrap().payload.parse::<i32>().unwrap(), number);
+        }
+        client.close(CloseCode::NORMAL, "", SEC).await.unwrap();
+        assert_eq!(news.recv().await, None);
+        is_over
+    });
+}
+
 /// Nobody takes them for an hour, over the heartbeats of both ends.
 #[test]
 fn a_peer_waits_for_a_receiver_and_the_connection_lasts() {

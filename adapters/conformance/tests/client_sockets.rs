@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use sansocket::client::{
     Auth, AuthAnswer, Cause, ClientConfig, ClientEvent, ClientState, DropReason, End, Jitter, Outcome, Prepared,
 };
+use sansocket::json::{JsonConfig, JsonEvent};
 use sansocket::{ClientOptions, CloseCode};
 use sansocket_async::{Connector, Dial};
 use sansocket_async_std::{AsyncStd, Smol};
@@ -40,6 +41,11 @@ trait Subject: Sized {
     fn pipe_from(&self, bytes: &'static [u8]) -> u64;
     /// What is received until the end.
     fn pipe_to_end(&mut self) -> Vec<u8>;
+    /// What a request comes to, as JSON or as the words of its error.
+    fn request(&self, kind: &str, payload: &str, timeout: Duration) -> Result<String, String>;
+    /// Subscribes to a type, and to the rest, has `act` done, and returns the next payload of each.
+    fn next_of_type_and_others(&self, kind: &str, act: impl FnOnce(&Self)) -> [String; 2];
+    fn send_typed(&self, kind: &str, payload: &str);
 }
 
 struct Blocking {
@@ -106,6 +112,22 @@ impl Subject for Blocking {
         let mut written = Vec::new();
         assert_eq!(self.inbox.pipe_to(&mut written).unwrap(), written.len() as u64);
         written
+    }
+
+    fn request(&self, kind: &str, payload: &str, timeout: Duration) -> Result<String, String> {
+        let answer = self.client.request(kind, payload, timeout);
+        answer.map(|answer| answer.as_str().to_owned()).map_err(|error| error.to_string())
+    }
+
+    fn next_of_type_and_others(&self, kind: &str, act: impl FnOnce(&Self)) -> [String; 2] {
+        let (mut of_type, mut others) = (self.client.subscribe(kind), self.client.subscribe_to_others());
+        act(self);
+        [&mut of_type, &mut others]
+            .map(|subscription| subscription.recv_timeout(PATIENCE).unwrap().unwrap().payload.as_str().to_owned())
+    }
+
+    fn send_typed(&self, kind: &str, payload: &str) {
+        self.client.send_typed(kind, payload).unwrap();
     }
 }
 
@@ -226,6 +248,22 @@ macro_rules! asynchronous {
                 let mut writer = $writer;
                 $runtime::soon(self.inbox.pipe_to(&mut writer)).unwrap();
                 $written(writer)
+            }
+
+            fn request(&self, kind: &str, payload: &str, timeout: Duration) -> Result<String, String> {
+                let answer = $runtime::soon(self.client.request(kind, payload, timeout));
+                answer.map(|answer| answer.as_str().to_owned()).map_err(|error| error.to_string())
+            }
+
+            fn next_of_type_and_others(&self, kind: &str, act: impl FnOnce(&Self)) -> [String; 2] {
+                let (mut of_type, mut others) = (self.client.subscribe(kind), self.client.subscribe_to_others());
+                act(self);
+                [&mut of_type, &mut others]
+                    .map(|subscription| $runtime::soon(subscription.recv()).unwrap().payload.as_str().to_owned())
+            }
+
+            fn send_typed(&self, kind: &str, payload: &str) {
+                $runtime::soon(self.client.send_typed(kind, payload)).unwrap();
             }
         }
     };
@@ -522,6 +560,34 @@ fn a_reader_is_sent_and_a_writer_gets_what_comes_back<S: Subject + Send + 'stati
     assert_eq!(client.pipe_to_end().len(), BYTES.len());
 }
 
+/// The server sends back what it gets: a message of a type as it is, and a request, with its id, which makes it its own answer.
+fn requests_are_answered_and_types_go_to_who_subscribed<S: Subject>() {
+    let server = Server::start();
+    let address = server.address;
+    let mut config = hasty();
+    config.json = Some(JsonConfig::default());
+    let mut client = S::start(&server.url(), config);
+    assert_eq!(client.request("history", "7", PATIENCE), Ok(r#""7""#.into()));
+    let [of_type, other] = client.next_of_type_and_others("news", |client| {
+        client.send_typed("weather", "rain");
+        client.send_typed("news", "none");
+    });
+    assert_eq!((&*of_type, &*other), (r#""none""#, r#""rain""#));
+    // Nobody is subscribed any more.
+    client.send_typed("news", "unheard");
+    client.find(|event| matches!(event, ClientEvent::Json(JsonEvent::Message(envelope)) if &*envelope.kind == "news"));
+
+    server.kill();
+    client.find(is_lost);
+    assert!(client.request("history", "8", 50 * MS).unwrap_err().contains("in time"));
+    let server = Server::at(address);
+    assert_eq!(client.request("history", "9", PATIENCE), Ok(r#""9""#.into()));
+    assert!(!server.received().iter().any(|text| text.contains('8')), "what was given up does not leave");
+    client.abort();
+    client.ended();
+    assert!(client.request("history", "10", PATIENCE).is_err());
+}
+
 macro_rules! on_every_adapter {
     ($($claim:ident)*) => {
         on_every_adapter!(on_std, Blocking, $($claim)*);
@@ -550,4 +616,5 @@ on_every_adapter! {
     a_client_without_handles_sends_what_is_queued_and_goes_away
     the_url_may_be_another_each_time
     a_reader_is_sent_and_a_writer_gets_what_comes_back
+    requests_are_answered_and_types_go_to_who_subscribed
 }

@@ -19,6 +19,8 @@ mod websocket;
 mod writer;
 
 pub use accept::{Acceptor, accept};
+#[cfg(feature = "json")]
+pub use client::Subscription;
 pub use client::{Client, Events, Inbox, Receipt, StateWatch};
 pub use connect::{Connector, connect};
 pub use locked::Locked;
@@ -35,6 +37,8 @@ pub use writer::MessageWriter;
 #[cfg(feature = "rustls")]
 pub use rustls;
 pub use sansocket;
+#[cfg(feature = "json")]
+pub use sansocket::json;
 pub use sansocket::{
     Acceptance, ByteString, Bytes, ClientRequest, CloseCause, CloseCode, Closed, Config, Connection, Message,
     MessageKind, ReadyState, RecvBuf, Refusal, Rejection, SendError, Side,

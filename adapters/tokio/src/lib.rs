@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 #[cfg(feature = "deflate")]
 pub use sansocket::deflate;
 pub use sansocket::handshake::{self, OwnedRequestHead};
+#[cfg(feature = "json")]
+pub use sansocket::json;
 pub use sansocket::{
     Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, MessageKind,
     OriginPolicy, ReadyState, RecvBuf, Refusal, Rejection, Role,
@@ -48,6 +50,9 @@ pub type Acceptor = sansocket_async::Acceptor<Tokio>;
 pub type Client = sansocket_async::Client<Tokio>;
 /// The messages that a [`Client`] receives.
 pub type Inbox = sansocket_async::Inbox<Tokio>;
+/// Messages of a type that a [`Client`] receives.
+#[cfg(feature = "json")]
+pub type Subscription = sansocket_async::Subscription<Tokio>;
 
 /// A request that an HTTP server has received and that is accepted; becomes a [`WebSocket`].
 #[cfg(feature = "http")]

@@ -4,6 +4,8 @@ mod inbox;
 mod pipe;
 mod shared;
 mod task;
+#[cfg(feature = "json")]
+mod typed;
 mod watch;
 
 use std::fmt;
@@ -23,6 +25,8 @@ pub use inbox::Inbox;
 pub use pipe::{ReadFrom, WriteTo};
 use shared::{For, Shared, wait_for};
 use task::{Prepare, Task};
+#[cfg(feature = "json")]
+pub use typed::Subscription;
 pub use watch::{Events, Receipt, StateWatch};
 
 /// A client that outlives its connections: it reconnects, beats, queues while offline and authenticates, as its

@@ -28,6 +28,9 @@ pub(crate) enum For {
     State,
     /// The outcome of the message with the token that is the key.
     Outcome,
+    /// The answer to the request with the id that is the key.
+    #[cfg(feature = "json")]
+    Answer,
 }
 
 impl Shared {
@@ -95,6 +98,10 @@ impl Inner {
         for token in changes.outcomes {
             woken.extend(self.waiting.remove(&(For::Outcome, token.0)));
         }
+        #[cfg(feature = "json")]
+        for id in changes.answers {
+            woken.extend(self.waiting.remove(&(For::Answer, id.0)));
+        }
         woken
     }
 }
@@ -114,6 +121,12 @@ impl<S: Deref<Target = Shared>> Place<S> {
     /// For the outcome of the message with this token, of which there is one place only.
     pub(crate) fn for_outcome(shared: S, token: u64) -> Self {
         Self { shared, what: For::Outcome, key: Some(token) }
+    }
+
+    /// For the answer to the request with this id, of which there is one place only.
+    #[cfg(feature = "json")]
+    pub(crate) fn for_answer(shared: S, id: u64) -> Self {
+        Self { shared, what: For::Answer, key: Some(id) }
     }
 
     pub(crate) fn shared(&self) -> &Shared {

@@ -3,6 +3,8 @@
 mod inbox;
 mod shared;
 mod threads;
+#[cfg(feature = "json")]
+mod typed;
 mod watch;
 
 use std::fmt;
@@ -20,6 +22,8 @@ use crate::Connector;
 pub use inbox::Inbox;
 use shared::Shared;
 use threads::{Driver, Prepare};
+#[cfg(feature = "json")]
+pub use typed::Subscription;
 pub use watch::{Events, Receipt, StateWatch};
 
 /// A client that outlives its connections: it reconnects, beats, queues while offline and authenticates, as its [`ClientConfig`] says.
@@ -127,7 +131,7 @@ impl Client {
     }
 
     /// The peer has received all messages up to this one, as the application knows: they are not sent again, with
-    /// [`Delivery::AtLeastOnce`](sansocket::client::Delivery::AtLeastOnce).
+    /// [`Delivery::AtLeastOnce`].
     pub fn acknowledge(&self, token: Token) {
         self.lease.shared.turn(|core| core.hub.acknowledge(Instant::now(), token));
     }

@@ -96,7 +96,12 @@ impl Shared {
     /// Wakes those for whom something has changed.
     pub(super) fn tell(&self, core: &mut Core) {
         let changes = core.hub.take_changes();
-        if changes.messages || changes.room || changes.events || changes.state || !changes.outcomes.is_empty() {
+        #[cfg(feature = "json")]
+        let answered = !changes.answers.is_empty();
+        #[cfg(not(feature = "json"))]
+        let answered = false;
+        let has_outcomes = !changes.outcomes.is_empty() || answered;
+        if changes.messages || changes.room || changes.events || changes.state || has_outcomes {
             self.handles.notify_all();
         }
         if changes.driver {
