@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustls::{CertificateError, ClientConfig};
+use sansocket::client::{Cause, ConnectFailureKind, End};
 use sansocket::handshake::RedirectError;
 use sansocket::proxy::ProxyError;
 use sansocket::{ClientOptions, Message};
@@ -29,6 +30,55 @@ pub(crate) fn check_all(connect: &Connect) {
     a_proxy_leads_to_the_server(connect);
     a_proxy_that_does_not_is_told_with_its_status(connect);
     redirects_are_followed_if_they_may_be(connect);
+}
+
+/// Starts a client that gives up at the first failure, sends the message, receives one, and closes; or returns how it ended.
+pub(crate) type Outlive = dyn Fn(ClientOptions, sansocket::client::ClientConfig, Tls, Message) -> Result<Message, End>;
+
+/// A client that outlives its connections goes the same ways, and knows what is worth another attempt.
+pub(crate) fn check_client(outlive: &Outlive) {
+    let outlive = |options, tls, message| {
+        let mut config = sansocket::client::ClientConfig::default();
+        config.backoff.attempts_max = Some(1);
+        outlive(options, config, tls, message)
+    };
+    let authority = Authority::new();
+    let secure = Server::start(Some(authority.server("localhost", Validity::Now)), Behaviour::Echo);
+    let to_secure = Server::start(None, Behaviour::Redirect(secure.url("https")));
+    let proxy = Proxy::start(None, Behaviour::Tunnel { banner: b"" });
+    let by_proxy = |options: ClientOptions, port: u16| options.proxy(format!("localhost:{port}").parse().unwrap());
+    for options in [
+        options(&secure.url("wss")),
+        by_proxy(options(&secure.url("wss")), proxy.port()),
+        options(&to_secure.url("ws")).redirects(1),
+    ] {
+        let message = Message::from(vec![7; 1 << 20]);
+        assert_eq!(outlive(options, authority.client().into(), message.clone()), Ok(message));
+    }
+
+    let fails = |options, tls: Tls| outlive(options, tls, "lost".into()).unwrap_err();
+    let foreign = fails(options(&secure.url("wss")), Authority::new().client().into());
+    assert!(is_failure(&foreign, ConnectFailureKind::Tls), "{foreign:?}");
+    let asking = Proxy::start(None, Behaviour::Answer(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"));
+    match fails(by_proxy(options("ws://server.invalid/"), asking.port()), Tls::default()) {
+        End::Stopped(Cause::Connect(failure)) => assert_eq!(failure.kind, ConnectFailureKind::ProxyCredentials),
+        end => panic!("{end:?}"),
+    }
+    let silent = Server::start(None, Behaviour::Silent);
+    let timeout = Duration::from_millis(200);
+    let late = fails(options(&silent.url("wss")).connect_timeout(Some(timeout)), authority.client().into());
+    assert_eq!(late, End::GaveUp(Cause::ConnectTimedOut(timeout)));
+    let port = std::net::TcpListener::bind("localhost:0").unwrap().local_addr().unwrap().port();
+    let refused = fails(options(&format!("ws://localhost:{port}/")), Tls::default());
+    assert!(is_failure(&refused, ConnectFailureKind::Io), "{refused:?}");
+    match fails(options(&to_secure.url("ws")), Tls::default()) {
+        End::Stopped(Cause::Refused(refusal)) => assert_eq!(refusal.status, 307),
+        end => panic!("{end:?}"),
+    }
+}
+
+fn is_failure(end: &End, kind: ConnectFailureKind) -> bool {
+    matches!(end, End::GaveUp(Cause::Connect(failure)) if failure.kind == kind)
 }
 
 fn good_certificates_are_accepted(connect: &Connect) {

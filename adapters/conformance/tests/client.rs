@@ -350,6 +350,45 @@ fn a_request_that_is_dropped_is_given_up() {
     });
 }
 
+/// No timer comes to the rescue: all of it happens at one moment.
+#[test]
+fn no_wake_up_is_lost() {
+    for seed in 0..80 {
+        let mut rng = Rng::new(seed);
+        let waking = if rng.once_in(2) { Waking::Queues } else { Waking::RunsAtOnce };
+        let manners = Manners::any(&mut rng);
+        let (tasks, messages) = (rng.between(1, 4), rng.between(1, 30));
+        let (messages_max, cancels_once_in) = ([1, 3, 1000][rng.below(3)], [1, 2, 10, usize::MAX][rng.below(4)]);
+        let run = Sim::run(seed, waking, async move {
+            well(seed, manners, echo);
+            let mut config = ClientConfig::default();
+            config.queue.messages_max = messages_max;
+            let (client, mut inbox) = connector().client(config).unwrap();
+            let cancelled = move || if Sim::below(cancels_once_in) == 0 { 1 + Sim::below(4) } else { usize::MAX };
+            for task in 0..tasks {
+                let client = client.clone();
+                Sim::spawn_here(async move {
+                    for number in 0..messages {
+                        let message = format!("{task} {number} {}", "x".repeat(Sim::below(200)));
+                        while cancel_after(cancelled(), client.send(message.clone())).await.is_none() {}
+                    }
+                });
+            }
+            let mut next = vec![0; tasks];
+            while next.iter().sum::<usize>() < tasks * messages {
+                let Some(received) = cancel_after(cancelled(), inbox.recv()).await else { continue };
+                let message = received.unwrap().unwrap();
+                let mut words = message.as_text().unwrap().split(' ').map(|word| word.parse::<usize>().unwrap_or(0));
+                let (task, number) = (words.next().unwrap(), words.next().unwrap());
+                assert_eq!(number, next[task], "what a task sends keeps its order");
+                next[task] += 1;
+            }
+            client.close(CloseCode::NORMAL, "", SEC).await.unwrap();
+        });
+        assert_eq!(run.elapsed, Duration::ZERO, "seed {seed}: somebody waited for a timer");
+    }
+}
+
 /// Nobody takes them for an hour, over the heartbeats of both ends.
 #[test]
 fn a_peer_waits_for_a_receiver_and_the_connection_lasts() {

@@ -560,6 +560,27 @@ fn a_reader_is_sent_and_a_writer_gets_what_comes_back<S: Subject + Send + 'stati
     assert_eq!(client.pipe_to_end().len(), BYTES.len());
 }
 
+/// More than the inbox holds: the echo waits with the server until it is received.
+fn many_threads_send_and_each_keeps_its_order<S: Subject + Sync>() {
+    let server = Server::start();
+    let mut client = S::start(&server.url(), hasty());
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let client = &client;
+            scope.spawn(move || (0..300).for_each(|number| drop(client.send(&format!("{thread} {number}")))));
+        }
+    });
+    let mut next = [0; 4];
+    for _ in 0..1200 {
+        let message = client.recv().unwrap().unwrap();
+        let (thread, number) = message.split_once(' ').unwrap();
+        let thread: usize = thread.parse().unwrap();
+        assert_eq!(number, next[thread].to_string());
+        next[thread] += 1;
+    }
+    assert!(matches!(client.close(), End::Closed(Some(closed)) if closed.clean));
+}
+
 /// The server sends back what it gets: a message of a type as it is, and a request, with its id, which makes it its own answer.
 fn requests_are_answered_and_types_go_to_who_subscribed<S: Subject>() {
     let server = Server::start();
@@ -616,5 +637,6 @@ on_every_adapter! {
     a_client_without_handles_sends_what_is_queued_and_goes_away
     the_url_may_be_another_each_time
     a_reader_is_sent_and_a_writer_gets_what_comes_back
+    many_threads_send_and_each_keeps_its_order
     requests_are_answered_and_types_go_to_who_subscribed
 }

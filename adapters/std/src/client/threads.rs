@@ -102,7 +102,11 @@ impl Driver {
                     let _ = stream.0.shutdown(Shutdown::Write);
                 }
             }
-            Order::Drop => core.let_go(),
+            Order::Drop => {
+                core.let_go();
+                // Whoever waits to read it goes.
+                self.shared.wake_threads();
+            }
             _ => {}
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use sansocket_std::client::End;
 use sansocket_std::{Acceptor, CloseCode, Config, Connector, Tls, TlsStream};
 
 use crate::support::{listen, within};
@@ -20,6 +21,22 @@ fn every_way_leads_to_the_server_or_to_an_error_that_tells_why() {
         let received = socket.recv().unwrap().unwrap();
         assert!(socket.close(CloseCode::NORMAL, "").unwrap().clean);
         Ok(received)
+    });
+}
+
+#[test]
+fn so_does_every_way_for_a_client_that_outlives_its_connections() {
+    testing::check_client(&|options, config, tls, message| {
+        let (client, mut inbox) = Connector::from(options).tls(tls).client(config).unwrap();
+        client.send(message).unwrap();
+        match inbox.recv() {
+            Ok(Some(received)) => {
+                let end = client.close(CloseCode::NORMAL, "", Duration::from_secs(5)).unwrap();
+                assert!(matches!(end, End::Closed(Some(closed)) if closed.clean));
+                Ok(received)
+            }
+            _ => Err(client.ended()),
+        }
     });
 }
 
