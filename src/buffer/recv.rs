@@ -144,6 +144,11 @@ impl RecvBuf {
         &self.storage[self.read..self.end]
     }
 
+    #[inline]
+    pub(crate) fn has_unread(&self) -> bool {
+        self.read != self.end
+    }
+
     /// Drops the first `len` bytes of [`unread`](Self::unread), or all when it has fewer.
     ///
     /// For a caller who takes over after the connection; one that is still open would lose its place in the stream.
@@ -329,9 +334,11 @@ impl RecvBuf {
         len
     }
 
-    #[inline]
+    #[inline(always)] // a short message is unmasked in a few instructions
     fn unmask(&mut self, range: Range<usize>, kind: MessageKind, key: [u8; 4]) {
-        if kind == MessageKind::Text && range.len() >= VECTOR_LEN_MIN {
+        if range.len() < VECTOR_LEN_MIN {
+            self.storage.mask_short(range, key);
+        } else if kind == MessageKind::Text {
             self.storage.unmask_text(range, key);
         } else {
             self.storage.mask(range, key);

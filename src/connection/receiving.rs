@@ -134,7 +134,27 @@ impl Connection {
         self.lose_output();
     }
 
+    #[inline]
     fn poll<'b>(&mut self, now: Instant, input: &'b mut RecvBuf, delivery: Delivery) -> Option<Event<'b>> {
+        if self.is_between_reads(input) {
+            self.receiving.has_backlog = false;
+            return None;
+        }
+        self.poll_anew(now, input, delivery)
+    }
+
+    /// The common case of a poll with nothing to tell.
+    #[inline]
+    fn is_between_reads(&self, input: &RecvBuf) -> bool {
+        let receiving = &self.receiving;
+        !input.has_unread()
+            && matches!(self.state, State::Open)
+            && (receiving.unread_len, receiving.joined_len, input.joined_len()) == (0, 0, 0)
+            && receiving.is_at_rest()
+            && self.timers.is_at_rest()
+    }
+
+    fn poll_anew<'b>(&mut self, now: Instant, input: &'b mut RecvBuf, delivery: Delivery) -> Option<Event<'b>> {
         match &self.state {
             State::Open | State::CloseSent(_) => {}
             State::Opening(_) => return self.poll_opening(now, input),
@@ -153,9 +173,6 @@ impl Connection {
         }
         if unread_len > self.receiving.unread_len {
             self.timers.sign_of_life(now);
-        } else if unread_len == 0 && self.receiving.is_at_rest() && self.timers.is_at_rest() {
-            self.receiving.has_backlog = false;
-            return None; // The common case between two reads.
         }
         if delivery == Delivery::Whole
             && let Some(kind) = self.take_whole_message(input)

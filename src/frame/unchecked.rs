@@ -125,7 +125,7 @@ impl TextBytes {
     }
 
     /// A stretch to be written to.
-    #[inline]
+    #[inline(always)] // in the path of every message
     pub(crate) fn range_mut(&mut self, range: Range<usize>) -> &mut [u8] {
         if range.start < self.text.end {
             self.text = 0..0;
@@ -150,6 +150,12 @@ impl TextBytes {
         if let Some(text) = text {
             self.text = text;
         }
+    }
+
+    /// Masks or unmasks a stretch that is too short for vector registers.
+    #[inline]
+    pub(crate) fn mask_short(&mut self, range: Range<usize>, key: [u8; 4]) {
+        xor::<false>(self.range_mut(range), rotated(key, 0));
     }
 
     /// Masks or unmasks a stretch.
@@ -362,7 +368,11 @@ mod tests {
                         plain[range.clone()].copy_from_slice(&new[..range.len()]);
                     }
                     Op::Mask(one, other, key) => {
-                        bytes.mask(range(one, other), key);
+                        if other % 2 == 0 {
+                            bytes.mask(range(one, other), key);
+                        } else {
+                            bytes.mask_short(range(one, other), key);
+                        }
                         xor::<false>(&mut plain[range(one, other)], rotated(key, 0));
                     }
                     Op::UnmaskText(one, other, key) => {

@@ -3,18 +3,17 @@
 //! Whoever is polled drives: a reader, a sender, or the *keeper*, a task that does what is due while the others are away (see
 //! `keeper.rs`). They take turns under one lock, which is never held while waiting, nor while anybody is woken.
 
-use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use sansocket::buffer::READ_SIZE;
 use sansocket::connection::CONTROL_ROOM;
 use sansocket::{
     Acceptance, CloseCode, Closed, Connection, Event, Message, ReadyState, RecvBuf, SendError, StreamOrder,
 };
 
+use crate::scratch::ScratchBuf;
 use crate::wakers::{Due, Wakers, Woken};
 use crate::{Error, Transport};
 
@@ -23,8 +22,7 @@ pub(crate) struct Shared<T>(Mutex<Driver<T>>);
 /// A connection, its stream, and what is left between two turns.
 pub(crate) struct Driver<T> {
     pub(crate) connection: Connection,
-    /// Holds memory only in the middle of a message or a batch.
-    pub(crate) buf: RecvBuf,
+    pub(crate) buf: ScratchBuf,
     transport: Option<T>,
     pub(crate) wakers: Arc<Wakers>,
     /// Of `wakers`, kept so that it need not be made for each poll.
@@ -56,6 +54,8 @@ pub(crate) struct Driver<T> {
     pub(crate) keeper_relieves_at: Option<Instant>,
     /// Whether output waited when it last looked.
     pub(crate) keeper_saw_output: bool,
+    /// Whether a sender has said that it waits, and nobody here has woken the senders since.
+    senders_wait: bool,
     /// Whom to wake at the end of the turn.
     pub(crate) due: Due,
     /// The state that everybody knows.
@@ -106,7 +106,7 @@ impl<T: Transport> Shared<T> {
         Arc::new(Self(Mutex::new(Driver {
             told: connection.state(),
             connection,
-            buf,
+            buf: ScratchBuf::new(buf),
             transport: Some(transport),
             stream_waker: Waker::from(Arc::clone(&wakers)),
             wakers,
@@ -124,6 +124,7 @@ impl<T: Transport> Shared<T> {
             keeper_looks_at: None,
             keeper_relieves_at: None,
             keeper_saw_output: false,
+            senders_wait: false,
             due: Due::default(),
         })))
     }
@@ -162,9 +163,9 @@ impl<T: Transport> Driver<T> {
         loop {
             let event = if self.connection.is_partly_delivered() {
                 // Its reader is gone. The rest is discarded without being joined.
-                self.connection.poll_event_in_pieces(now, &mut self.buf)
+                self.connection.poll_event_in_pieces(now, self.buf.get())
             } else {
-                self.connection.poll_event(now, &mut self.buf)
+                self.connection.poll_event(now, self.buf.get())
             };
             let looked = match event {
                 Some(Event::Text(text)) => look(MessageRef::Text(text)),
@@ -192,7 +193,7 @@ impl<T: Transport> Driver<T> {
                 self.handed_out();
                 return Poll::Ready(Received::Looked(looked));
             }
-            if let Some(message) = self.buf.take_message() {
+            if let Some(message) = self.buf.get().take_message() {
                 self.handed_out();
                 return Poll::Ready(Received::Message(message));
             }
@@ -210,9 +211,9 @@ impl<T: Transport> Driver<T> {
         let mut rounds = 0;
         loop {
             let event = if self.connection.is_partly_delivered() {
-                self.connection.poll_event_in_pieces(now, &mut self.buf)
+                self.connection.poll_event_in_pieces(now, self.buf.get())
             } else {
-                self.connection.poll_event(now, &mut self.buf)
+                self.connection.poll_event(now, self.buf.get())
             };
             match event {
                 Some(Event::Text(text)) => answer(MessageRef::Text(text), &mut self.connection, now),
@@ -238,7 +239,7 @@ impl<T: Transport> Driver<T> {
         // After so many rounds it is the others' turn.
         self.due.reader |= *rounds > ROUNDS_MAX;
         self.wakers.set_reader(cx);
-        self.park();
+        self.buf.give_back();
         Poll::Pending
     }
 
@@ -256,9 +257,7 @@ impl<T: Transport> Driver<T> {
 
     /// The reader goes away with a message, and may not come back.
     pub(crate) fn handed_out(&mut self) {
-        if self.buf.is_empty() {
-            self.park();
-        }
+        self.buf.give_back_if_empty();
         self.wakers.set_unattended(true);
         self.due.keeper |= self.keeper_looks_at.is_none();
     }
@@ -288,11 +287,13 @@ impl<T: Transport> Driver<T> {
     }
 
     /// Writes and flushes until the stream takes no more; whether that changed anything.
+    #[inline]
     pub(crate) fn write_out(&mut self, now: Instant) -> bool {
         self.left_since = None;
-        if !self.has_output() {
-            return false;
-        }
+        self.has_output() && self.write(now)
+    }
+
+    fn write(&mut self, now: Instant) -> bool {
         let was_paused = self.connection.is_paused();
         let mut wrote = false;
         while self.connection.buffered_len() > 0 {
@@ -345,7 +346,7 @@ impl<T: Transport> Driver<T> {
     /// Wakes those who waited for it.
     fn wrote(&mut self, wrote: bool, was_paused: bool) -> bool {
         if wrote {
-            self.due.senders = true;
+            self.due.senders |= self.senders_wait;
             self.due.reader |= was_paused;
             // A ping that has left is due a pong.
             self.due.keeper |= was_paused || self.keeper_saw_output;
@@ -372,17 +373,16 @@ impl<T: Transport> Driver<T> {
         if self.read_ended || self.transport.is_none() {
             return Poll::Pending;
         }
-        borrow_scratch(&mut self.buf);
         self.wakers.set_unattended(false);
         self.begin_poll();
         let Some(transport) = &mut self.transport else { return Poll::Pending };
-        match transport.poll_read(&mut Context::from_waker(&self.stream_waker), self.buf.spare_mut()) {
+        match transport.poll_read(&mut Context::from_waker(&self.stream_waker), self.buf.roomy().spare_mut()) {
             Poll::Pending => {
-                self.park();
+                self.buf.give_back();
                 return Poll::Pending;
             }
             Poll::Ready(Ok(0)) => self.handle_eof(),
-            Poll::Ready(Ok(n)) => self.buf.advance_received(n),
+            Poll::Ready(Ok(n)) => self.buf.get().advance_received(n),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             // TLS without a farewell: whether anything was cut off, the closing handshake tells.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => self.handle_eof(),
@@ -456,8 +456,13 @@ impl<T: Transport> Driver<T> {
     /// Somebody is in the middle of a message, and wakes the others behind it.
     fn wait_for_writer<O>(&mut self, now: Instant, cx: &Context<'_>) -> Poll<O> {
         self.write_out(now);
-        self.wakers.add_sender(cx);
+        self.add_sender(cx);
         Poll::Pending
+    }
+
+    fn add_sender(&mut self, cx: &Context<'_>) {
+        self.senders_wait = true;
+        self.wakers.add_sender(cx);
     }
 
     /// Writes what blocks the way; pending when the stream takes nothing.
@@ -469,7 +474,7 @@ impl<T: Transport> Driver<T> {
         if !self.is_full(while_stalled) {
             return Poll::Ready(()); // The stream failed.
         }
-        self.wakers.add_sender(cx);
+        self.add_sender(cx);
         Poll::Pending
     }
 
@@ -508,7 +513,7 @@ impl<T: Transport> Driver<T> {
             }
             if !self.write_out(now) {
                 self.read_while_stalled(while_stalled);
-                self.wakers.add_sender(cx);
+                self.add_sender(cx);
                 return Poll::Pending;
             }
         }
@@ -516,7 +521,7 @@ impl<T: Transport> Driver<T> {
 
     /// Lets what was queued leave: at once, or with the answers to what is left of the same read.
     pub(crate) fn leave(&mut self, now: Instant) {
-        let more_to_answer = !self.buf.unread().is_empty() && !self.reader_away;
+        let more_to_answer = self.buf.has_unread() && !self.reader_away;
         if !more_to_answer || self.connection.buffered_len() >= BATCH_LEN_MAX {
             self.write_out(now);
         } else if self.left_since.is_none() {
@@ -529,6 +534,9 @@ impl<T: Transport> Driver<T> {
     /// What every turn ends with; who is to be woken once the lock has been given back.
     fn end_turn(&mut self) -> Option<Woken> {
         let state = self.connection.state();
+        if self.stream_polled || state >= ReadyState::Closing {
+            self.buf.give_back_if_empty();
+        }
         if state != self.told {
             self.told = state;
             self.due = Due { reader: true, senders: true, keeper: true };
@@ -548,18 +556,10 @@ impl<T: Transport> Driver<T> {
         }
         self.due.keeper |= self.connection.is_paused() && self.keeper_relieves_at.is_none();
         let due = std::mem::take(&mut self.due);
-        if std::mem::take(&mut self.stream_polled) {
-            self.wakers.end_turn(due)
-        } else if due.reader || due.senders || due.keeper {
-            self.wakers.take(due, false)
-        } else {
-            None
-        }
-    }
-
-    /// Gives the thread's buffer back to it.
-    fn park(&mut self) {
-        return_scratch(&mut self.buf);
+        self.senders_wait &= !due.senders;
+        let stream_woke = std::mem::take(&mut self.stream_polled) && self.wakers.end_turn();
+        let is_anybody_due = due.reader || due.senders || due.keeper || stream_woke;
+        is_anybody_due.then(|| self.wakers.take(due, stream_woke))
     }
 
     fn fail(&mut self, error: io::Error) {
@@ -617,49 +617,6 @@ impl<T: Transport> Driver<T> {
     }
 }
 
-thread_local! {
-    /// The buffer that the connections of a thread read into in turn; an empty one while it is lent.
-    static SCRATCH: Cell<RecvBuf> = Cell::new(RecvBuf::default());
-}
-
-/// Makes room to read into: in the thread's buffer, unless much is left in the connection's own.
-pub(crate) fn borrow_scratch(buf: &mut RecvBuf) {
-    if buf.capacity() == 0 {
-        swap_scratch(buf);
-    } else if buf.len() < OWN_LEN_MIN && buf.capacity() < READ_SIZE {
-        let mut scratch = RecvBuf::default();
-        swap_scratch(&mut scratch);
-        scratch.take_over(buf);
-        *buf = scratch;
-    }
-}
-
-/// Gives the thread's buffer back, and keeps in a small one of its own what is left.
-pub(crate) fn return_scratch(buf: &mut RecvBuf) {
-    if buf.capacity() == 0 {
-        return;
-    }
-    if buf.is_empty() {
-        swap_scratch(buf);
-        if buf.capacity() > 0 {
-            // It was not lent by this thread, which has one.
-            *buf = RecvBuf::default();
-        }
-    } else if buf.len() < OWN_LEN_MIN && buf.capacity() >= READ_SIZE {
-        let mut own = RecvBuf::default();
-        own.take_over(buf);
-        std::mem::swap(buf, &mut own);
-        return_scratch(&mut own);
-    }
-}
-
-/// Nothing happens in a thread that is ending.
-fn swap_scratch(buf: &mut RecvBuf) {
-    let _ = SCRATCH.try_with(|scratch| scratch.swap(Cell::from_mut(buf)));
-}
-
-/// What is left of a message is moved out of the thread's buffer up to this size; a connection with more keeps a buffer of its own.
-const OWN_LEN_MIN: usize = 4096;
 /// How many stretches leave in one write at most.
 pub(crate) const SLICES_MAX: usize = 16;
 /// So much output does not wait for more of its kind.

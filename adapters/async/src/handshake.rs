@@ -163,7 +163,7 @@ impl<T: Transport> Driver<T> {
     fn poll_handshake(&mut self, now: Instant, cx: &Context<'_>) -> Poll<Step> {
         let mut rounds = 0;
         loop {
-            return Poll::Ready(match self.connection.poll_event(now, &mut self.buf) {
+            return Poll::Ready(match self.connection.poll_event(now, self.buf.get()) {
                 Some(Event::Request(request)) => Step::Request(request.to_owned()),
                 Some(Event::Open(_)) => Step::Open,
                 Some(Event::Refused(refusal)) => Step::Refused(refusal),

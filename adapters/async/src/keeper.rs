@@ -138,9 +138,9 @@ impl<T: Transport> Driver<T> {
         for _ in 0..ROUNDS_MAX {
             loop {
                 let event = match self.users {
-                    Users::Receiver => self.connection.poll_control_event(now, &mut self.buf),
+                    Users::Receiver => self.connection.poll_control_event(now, self.buf.get()),
                     // In pieces: nothing is joined that is thrown away.
-                    Users::Senders | Users::Nobody => self.connection.poll_event_in_pieces(now, &mut self.buf),
+                    Users::Senders | Users::Nobody => self.connection.poll_event_in_pieces(now, self.buf.get()),
                 };
                 match event {
                     Some(Event::Request(_)) => self.accept_unseen(now),
@@ -149,6 +149,7 @@ impl<T: Transport> Driver<T> {
                 }
             }
             if self.poll_stream(now).is_pending() {
+                self.buf.give_back_if_empty();
                 if !self.buf.is_empty() {
                     // What was read here wakes nobody else.
                     self.due.reader = true;

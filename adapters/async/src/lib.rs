@@ -17,6 +17,7 @@ mod io;
 mod keeper;
 mod prelude;
 mod reader;
+mod scratch;
 mod transport;
 #[cfg(feature = "http")]
 mod upgrade;

@@ -148,7 +148,7 @@ impl<T: Transport> Driver<T> {
         let mut rounds = 0;
         loop {
             let is_rest = of == Of::NextMessage && self.connection.is_partly_delivered();
-            let (kind, is_last) = match self.connection.poll_event_in_pieces(now, &mut self.buf) {
+            let (kind, is_last) = match self.connection.poll_event_in_pieces(now, self.buf.get()) {
                 Some(Event::TextPiece { last, .. }) => (MessageKind::Text, last),
                 Some(Event::BinaryPiece { last, .. }) => (MessageKind::Binary, last),
                 Some(Event::Request(_)) => {
@@ -171,7 +171,7 @@ impl<T: Transport> Driver<T> {
                 }
             };
             if !is_rest {
-                let bytes = self.buf.take_payload();
+                let bytes = self.buf.get().take_payload();
                 self.handed_out();
                 return Poll::Ready(Some(Piece { kind, bytes, is_last }));
             }

@@ -58,13 +58,10 @@ impl Wakers {
         self.turn.store(STREAM_WOKE, Ordering::Relaxed);
     }
 
-    /// Who is to be woken once the lock has been given back, after a turn in which the stream was polled.
-    pub(crate) fn end_turn(&self, due: Due) -> Option<Woken> {
-        let stream_woke = self.turn.swap(FREE, Ordering::AcqRel) == STREAM_WOKE;
-        if stream_woke {
-            return self.take(Due { reader: true, senders: true, ..due }, true);
-        }
-        self.take(due, false)
+    /// The lock is about to be given back, after a turn in which the stream was polled; whether that has woken since.
+    #[inline]
+    pub(crate) fn end_turn(&self) -> bool {
+        self.turn.swap(FREE, Ordering::AcqRel) == STREAM_WOKE
     }
 
     pub(crate) fn set_reader(&self, cx: &Context<'_>) {
@@ -93,21 +90,18 @@ impl Wakers {
         self.unattended.store(unattended, Ordering::Release);
     }
 
-    /// Takes the wakers of those who are due.
-    pub(crate) fn take(&self, due: Due, stream_woke: bool) -> Option<Woken> {
-        if !(due.reader || due.senders || due.keeper || stream_woke) {
-            return None;
-        }
+    /// Takes the wakers of those who are due, and of those who wait for the stream if that woke.
+    pub(crate) fn take(&self, due: Due, stream_woke: bool) -> Woken {
         let mut waiting = self.lock();
-        Some(Woken {
-            reader: if due.reader { waiting.reader.take() } else { None },
-            senders: if due.senders { std::mem::take(&mut waiting.senders) } else { Vec::new() },
+        Woken {
+            reader: if due.reader || stream_woke { waiting.reader.take() } else { None },
+            senders: if due.senders || stream_woke { std::mem::take(&mut waiting.senders) } else { Vec::new() },
             keeper: if due.keeper || stream_woke && waiting.keeper_waits_for_stream {
                 waiting.keeper.take()
             } else {
                 None
             },
-        })
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -135,11 +129,21 @@ impl Wake for Wakers {
     /// The stream can be read or written again.
     fn wake_by_ref(self: &Arc<Self>) {
         self.unattended.store(true, Ordering::Release);
-        if self.turn.compare_exchange(TAKEN, STREAM_WOKE, Ordering::AcqRel, Ordering::Acquire) == Err(FREE)
-            && let Some(woken) = self.take(Due { reader: true, senders: true, keeper: false }, true)
-        {
-            woken.wake();
+        if self.turn.compare_exchange(TAKEN, STREAM_WOKE, Ordering::AcqRel, Ordering::Acquire) != Err(FREE) {
+            return;
         }
+        let mut waiting = self.lock();
+        if waiting.senders.is_empty() && !waiting.keeper_waits_for_stream {
+            // The common case.
+            let reader = waiting.reader.take();
+            drop(waiting);
+            if let Some(reader) = reader {
+                reader.wake();
+            }
+            return;
+        }
+        drop(waiting);
+        self.take(Due::default(), true).wake();
     }
 }
 

@@ -15,7 +15,8 @@ use sansocket_common::hub::{Hub, wall_clock};
 
 use super::shared::Shared;
 use crate::connect::ClientStream;
-use crate::driver::{ROUNDS_MAX, SLICES_MAX, borrow_scratch, return_scratch};
+use crate::driver::{ROUNDS_MAX, SLICES_MAX};
+use crate::scratch::ScratchBuf;
 use crate::{Connector, Dial, Transport};
 
 /// Finds out what to connect to.
@@ -28,7 +29,7 @@ pub(crate) struct Task<R: Dial> {
     prepare: Option<Prepare>,
     way: Way<R>,
     /// What the stream of the moment has brought.
-    buf: RecvBuf,
+    buf: ScratchBuf,
     sleep: Option<(Instant, Pin<Box<R::Sleep>>)>,
 }
 
@@ -65,7 +66,7 @@ impl<R: Dial> Task<R> {
             connector: Arc::new(connector),
             prepare,
             way: Way::Nowhere,
-            buf: RecvBuf::default(),
+            buf: ScratchBuf::default(),
             sleep: None,
         }
     }
@@ -73,7 +74,7 @@ impl<R: Dial> Task<R> {
     /// Does what can be done; pending when nothing can, ready at the end.
     fn round(&mut self, cx: &mut Context<'_>) -> Poll<Round> {
         let Self { shared, way, buf, .. } = self;
-        let turn = shared.task_turn(cx, |hub, cx| take_turn(hub, way, buf, R::now(), cx));
+        let turn = shared.task_turn(cx, |hub, cx| take_turn(hub, way, buf.get(), R::now(), cx));
         if let Some(order) = turn.order {
             self.obey(order);
             return Poll::Ready(Round::Progress);
@@ -84,7 +85,7 @@ impl<R: Dial> Task<R> {
         if self.go_on(cx) || turn.wants_read && self.read(cx) {
             return Poll::Ready(Round::Progress);
         }
-        return_scratch(&mut self.buf);
+        self.buf.give_back();
         let Some(at) = turn.deadline else { return Poll::Pending };
         if at <= R::now() {
             self.shared.task_turn(cx, |hub, _| hub.client_mut().handle_timeout(R::now()));
@@ -119,7 +120,7 @@ impl<R: Dial> Task<R> {
             (Order::ShutdownWrite, Way::Connected(stream)) => stream.shutdown_due = true,
             (Order::Drop, _) => {
                 self.way = Way::Nowhere;
-                self.buf = RecvBuf::default();
+                self.buf = ScratchBuf::default();
             }
             _ => {}
         }
@@ -139,7 +140,7 @@ impl<R: Dial> Task<R> {
                     Ok((transport, received)) => {
                         let stream = Stream { transport, flush_due: false, shutdown_due: false, read_ended: false };
                         self.way = Way::Connected(stream);
-                        self.buf = received;
+                        self.buf = ScratchBuf::new(received);
                         self.shared.turn(|hub| hub.client_mut().handle_connected(R::now()));
                     }
                     Err(error) => {
@@ -160,10 +161,9 @@ impl<R: Dial> Task<R> {
         if stream.read_ended {
             return false;
         }
-        borrow_scratch(&mut self.buf);
-        match stream.transport.poll_read(cx, self.buf.spare_mut()) {
+        match stream.transport.poll_read(cx, self.buf.roomy().spare_mut()) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(n)) if n > 0 => self.buf.advance_received(n),
+            Poll::Ready(Ok(n)) if n > 0 => self.buf.get().advance_received(n),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             // TLS without a farewell: whether anything was cut off, the closing handshake tells.
             Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
