@@ -66,6 +66,22 @@ fn modules_depend_downwards_only() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// `ARCHITECTURE.md` shows what the core builds on, as it is.
+#[test]
+fn the_map_shows_the_dependencies_of_the_core() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "-p", "sansocket", "-e", "normal,no-proc-macro", "--format", "{lib}"])
+        .args(["--charset", "utf8", "--target", "x86_64-unknown-linux-gnu"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.starts_with("sansocket\n"), "cargo tree says {tree:?}");
+    let map = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    assert!(map.contains(&tree), "ARCHITECTURE.md should hold this:\n\n{tree}");
+}
+
 /// Every test that `SECURITY.md` names holds what it says.
 #[test]
 fn the_tests_of_the_security_page_exist() {
