@@ -492,8 +492,11 @@ fn credentials_go_first_on_each_connection<S: Subject>() {
 
 fn refused_credentials_end_the_client_and_whoever_receives_is_told<S: Subject>() {
     let server = Server::start();
-    let mut client = S::start(&server.url(), with_credentials("bad credentials"));
-    let receipt = client.send("never");
+    let (url, address) = (server.url(), server.address);
+    server.kill();
+    let mut client = S::start(&url, with_credentials("bad credentials"));
+    let receipt = client.send("never"); // Before the server has said anything.
+    let server = Server::at(address);
     assert_eq!(client.ended(), End::Stopped(Cause::AuthRefused("go away".into())));
     assert!(client.recv().unwrap_err().contains("go away"));
     assert_eq!(client.outcome(receipt), Outcome::Dropped(DropReason::Ended));
