@@ -25,6 +25,7 @@ fn the_demonstration_holds() {
     assert!(json["attempts"].as_u64().unwrap() >= 2, "{json}");
     assert_eq!(json["connections"], 4);
     assert_eq!(json["reconnections"], 1);
+    assert_eq!(json["requests_answered"], 1);
     assert_eq!(json["deaths"], 1);
     assert_eq!(json["refused"], 1);
     assert_eq!(json["protocol_errors"], 1);

@@ -40,6 +40,8 @@ pub(super) struct Tally {
     pub(super) attempts: u64,
     /// How often a lost connection was replaced.
     pub(super) reconnections: u64,
+    /// Requests that had their answer.
+    pub(super) answered: u64,
     /// The round trip of the last heartbeat that was looked at.
     pub(super) rtt: Option<Duration>,
 }

@@ -7,10 +7,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use sansocket_std::client::{Client, ClientConfig, ClientEvent, ClientState, Delivery, End, Inbox, Outcome, Receipt};
+use sansocket_std::json::JsonConfig;
 use sansocket_std::{CloseCode, Connector};
 
 use super::client::{self, Tally};
-use super::server::ORDER;
+use super::server::{BOOKED, ORDER};
 use super::story::Trouble;
 use super::timeline::{Timeline, Who};
 use crate::ending::Ending;
@@ -87,6 +88,15 @@ impl Lasting {
         Ok(all_arrived)
     }
 
+    /// Asks the server how many orders it has booked.
+    pub(super) fn ask(&mut self) -> Result<u32, Trouble> {
+        self.note("asks how many orders are booked");
+        let booked = self.client.request(BOOKED, &(), PATIENCE)?.parse()?;
+        self.tally.answered += 1;
+        self.note(format_args!("is answered: {booked}"));
+        Ok(booked)
+    }
+
     /// Closes once everything has left, and waits for the end.
     pub(super) fn close(self) -> Result<(End, Tally), Trouble> {
         self.note("closes");
@@ -133,6 +143,7 @@ fn config() -> ClientConfig {
     config.queue.delivery = Delivery::AtLeastOnce;
     config.backoff.first = Duration::from_millis(40);
     config.backoff.cap = Duration::from_millis(200);
+    config.json = Some(JsonConfig::default());
     config.heartbeat.interval = Some(Duration::from_millis(200));
     config
 }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use sansocket::handshake::{RequestHead, choose_subprotocol};
+use sansocket::json::EnvelopeFormat;
 use sansocket_std::{AcceptError, Acceptance, Acceptor, CloseCause, Closed, Message, Rejection, WebSocket};
 
 use super::story::Trouble;
@@ -181,6 +182,9 @@ impl Shared {
 
     /// Sends the message back, at once or later.
     fn answer(&self, socket: &mut WebSocket<TcpStream>, message: Message) -> Result<(), sansocket_std::Error> {
+        if let Some(answer) = self.answer_to(&message) {
+            return socket.send(answer);
+        }
         if message.as_text() == Some(LATER) {
             self.note(format_args!("will send back {LATER:?} in {} ms, from another thread", PAUSE.as_millis()));
             let sender = socket.sender();
@@ -193,6 +197,16 @@ impl Shared {
         let len = u64::try_from(message.as_bytes().len()).unwrap_or(u64::MAX);
         self.note(format_args!("sends back {} of {}", message.kind(), counted(len, "byte")));
         socket.send(message)
+    }
+
+    /// The answer to a request, if the message is one.
+    fn answer_to(&self, message: &Message) -> Option<Message> {
+        let Message::Text(text) = message else { return None };
+        let format = EnvelopeFormat::default();
+        let request = format.decode(text).ok().filter(|request| request.kind == BOOKED)?;
+        let booked = lock(&self.ledger).len();
+        self.note(format_args!("is asked how many orders it has booked: {booked}"));
+        format.answer(request.id.as_ref()?, &booked).ok()
     }
 
     /// Books an order, unless it has it already.
@@ -272,6 +286,8 @@ fn order_in(message: &Message) -> Option<u32> {
 pub(super) const SUBPROTOCOL: &str = "echo.v1";
 /// The message that comes back after a while.
 pub(super) const LATER: &str = "take your time";
+/// The request for how many orders are booked.
+pub(super) const BOOKED: &str = "booked";
 /// How a message begins that is an order; its number follows.
 pub(super) const ORDER: &str = "order ";
 

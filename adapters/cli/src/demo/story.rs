@@ -55,6 +55,10 @@ fn play_chapters(timeline: &Arc<Timeline>, summary: &mut Summary) -> Result<(), 
     let mut lasting = Lasting::start(server.address(), timeline)?;
     survive(&mut lasting, &mut server, summary)?;
 
+    timeline.note(Who::Chapter, "A request");
+    let booked = lasting.ask()?;
+    summary.claim("a request gets its answer", booked == ORDERS);
+
     timeline.note(Who::Chapter, "The end");
     let ordered = end(lasting, &mut server, summary)?;
     add_up(exchanged, ordered, &server, summary);

@@ -48,6 +48,7 @@ impl Summary {
         row("messages", compared(client.sent, client.received));
         row("bytes", compared(client.bytes_sent, client.bytes_received));
         row("queue", format!("{} waited at most, {} sent again", client.queued, client.resent));
+        row("requests", format!("{} answered", client.answered));
         row("server", format!("died {}, refused {}", times(server.deaths), counted(server.refused, "handshake")));
         let (opened, attempts) = (counted(server.connections, "connection"), client.attempts);
         row("connections", format!("{opened}, {attempts} attempts by the client that came back"));
@@ -77,6 +78,7 @@ impl Summary {
             ("bytes_sent", client.bytes_sent),
             ("bytes_received", client.bytes_received),
             ("messages_queued", client.queued),
+            ("requests_answered", client.answered),
             ("orders_repeated", server.repeated),
             ("connections", server.connections.into()),
             ("attempts", client.attempts),
