@@ -34,7 +34,11 @@ impl<R: Runtime> Acceptor<R> {
     where
         R: Wrap<S>,
     {
-        self.receive(stream).await?.accept(&Acceptance::new()).await
+        // The task of a connection is as large as the largest thing it ever waits for, however long ago. So that is not the handshake.
+        let accepted = async {
+            receive_request(R::wrap(stream), Arc::clone(&self.config)).await?.accept(&Acceptance::new()).await
+        };
+        Box::pin(accepted).await
     }
 
     /// Receives a request, to look at and to accept or reject in one's own time.
@@ -45,7 +49,7 @@ impl<R: Runtime> Acceptor<R> {
     where
         R: Wrap<S>,
     {
-        receive_request(R::wrap(stream), Arc::clone(&self.config)).await
+        Box::pin(receive_request(R::wrap(stream), Arc::clone(&self.config))).await
     }
 }
 
