@@ -86,6 +86,22 @@ impl Load {
         }
     }
 
+    /// Every connection writes, and never reads, until the server takes no more from any.
+    pub(crate) fn write_until_stuck(&mut self) {
+        let mut taken_at = Instant::now();
+        let mut written = vec![0; self.streams.len()];
+        while taken_at.elapsed() < STUCK {
+            for (stream, written) in self.streams.iter_mut().zip(&mut written) {
+                stream.set_nonblocking(true).expect("a socket option");
+                // What it writes goes on where it broke off.
+                if let Ok(n) = stream.write(&self.out[*written..]) {
+                    *written = (*written + n) % self.out.len();
+                    taken_at = Instant::now();
+                }
+            }
+        }
+    }
+
     /// One connection after the other writes and reads.
     pub(crate) fn round_one_by_one(&mut self) {
         let mut received = vec![0; self.back.len()];
@@ -97,15 +113,22 @@ impl Load {
     }
 }
 
+/// How long the server takes nothing before it is said to be stuck.
+const STUCK: Duration = Duration::from_millis(200);
+
 /// A binary frame of zeros and ones.
 fn frame(len: usize, key: Option<[u8; 4]>) -> Vec<u8> {
     let masked = if key.is_some() { 0x80 } else { 0 };
     let mut frame = vec![0x82];
     match len {
         0..126 => frame.push(masked | len as u8),
-        _ => {
+        126..65536 => {
             frame.push(masked | 126);
-            frame.extend(u16::try_from(len).expect("no longer than 64 KiB").to_be_bytes());
+            frame.extend((len as u16).to_be_bytes());
+        }
+        _ => {
+            frame.push(masked | 127);
+            frame.extend((len as u64).to_be_bytes());
         }
     }
     let payload = (0..len).map(|i| (i % 251) as u8);

@@ -2,9 +2,11 @@
 //!
 //! `cargo run --release --manifest-path benches/Cargo.toml -p echo -- [--rounds N] [--seconds S] [--only WORDS] [--idle N]`
 //!
-//! Prints tables in Markdown: the server's processor time and its user-space instructions for each message, and what each of many idle
-//! connections holds resident. Needs two cores, Linux, `taskset` and valgrind.
+//! Prints tables in Markdown: the server's processor time and its user-space instructions for each message, what each of many idle
+//! connections holds resident, and, of sansocket alone, how its time grows with bytes, messages and other connections (`--only growth` for just
+//! that). Needs two cores, Linux, `taskset` and valgrind.
 
+mod growth;
 mod load;
 mod server;
 mod started;
@@ -35,7 +37,16 @@ fn main() {
     }
     let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| options.includes(kind)).collect();
     started::pin_to_the_load_core();
-    let times = times(&kinds, &options);
+    if !kinds.is_empty() {
+        print_comparison(&kinds, &options);
+    }
+    if options.includes(server::GROWTH) {
+        print_growth(&options);
+    }
+}
+
+fn print_comparison(kinds: &[&str], options: &Options) {
+    let times = times(kinds, options);
     let mut table = Table::new(["server"].into_iter().map(String::from).chain(SHAPES.map(|shape| shape.to_string())));
     for (kind, times) in kinds.iter().zip(&times) {
         let cells =
@@ -45,12 +56,17 @@ fn main() {
     println!("µs of the server's processor time a message (user-space instructions a message)\n\n{table}");
     if options.idle > 0 {
         let mut table = Table::new(["server", "after the handshake", "after an echo of 16 KiB"]);
-        for kind in &kinds {
+        for kind in kinds {
             let [handshake, echo] = idle(kind, options.idle);
             table.row([(*kind).to_owned(), format!("{handshake:.0}"), format!("{echo:.0}")]);
         }
         println!("resident bytes of each of {} idle connections\n\n{table}", options.idle);
     }
+}
+
+fn print_growth(options: &Options) {
+    println!("how sansocket's time grows\n");
+    growth::print(options.rounds);
 }
 
 struct Options {

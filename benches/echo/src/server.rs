@@ -6,7 +6,7 @@ use std::io::Read as _;
 
 use futures_util::io::{BufReader, BufWriter};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
-use sansocket_tokio::{Connection, MessageRef};
+use sansocket_tokio::{Acceptor, Config, Connection, MessageRef};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
@@ -25,6 +25,9 @@ pub(crate) const KINDS: [&str; 11] = [
     "tokio-tungstenite-by-hand",
     "soketto",
 ];
+
+/// Echoes messages of any length.
+pub(crate) const GROWTH: &str = "growth";
 
 /// Serves until the standard input ends.
 pub(crate) fn serve(kind: &str) {
@@ -46,6 +49,7 @@ pub(crate) fn serve(kind: &str) {
             "tokio-tungstenite" => listen(tokio_tungstenite).await,
             "tokio-tungstenite-by-hand" => listen(tokio_tungstenite_by_hand).await,
             "soketto" => listen(soketto).await,
+            GROWTH => listen(growth).await,
             _ => panic!("no server is called {kind}"),
         }
     });
@@ -86,6 +90,16 @@ async fn raw(mut stream: TcpStream) -> Option<()> {
 
 async fn sansocket(stream: TcpStream) -> Option<()> {
     let mut socket = sansocket_tokio::accept(stream).await.ok()?;
+    while let Some(message) = socket.recv().await.ok()? {
+        socket.send(message).await.ok()?;
+    }
+    Some(())
+}
+
+async fn growth(stream: TcpStream) -> Option<()> {
+    let mut config = Config::default();
+    (config.frame_len_max, config.message_len_max) = (u64::MAX, u64::MAX);
+    let mut socket = Acceptor::new().config(config).accept(stream).await.ok()?;
     while let Some(message) = socket.recv().await.ok()? {
         socket.send(message).await.ok()?;
     }
