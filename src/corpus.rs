@@ -13,11 +13,15 @@ const TARGETS: &[(&str, Body)] = &[
     ("open", connection::fuzz::open),
     #[cfg(feature = "deflate")]
     ("deflate", connection::fuzz::deflate),
+    #[cfg(feature = "deflate")]
+    ("extensions", connection::fuzz::extensions),
     ("request", connection::fuzz::request),
     ("response", connection::fuzz::response),
     ("operations", connection::fuzz::operations),
     ("client", client::fuzz::client),
     ("prelude", proxy::fuzz::prelude),
+    #[cfg(feature = "json")]
+    ("envelope", crate::json::fuzz::envelope),
     ("negotiation", handshake::fuzz::negotiation),
     ("url", handshake::fuzz::url),
 ];

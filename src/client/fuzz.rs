@@ -29,6 +29,9 @@ struct World {
     transport: Transport,
     server: Option<Server>,
     accepted: Vec<Token>,
+    /// Requests without a result.
+    #[cfg(feature = "json")]
+    asked: std::collections::BTreeSet<crate::json::RequestId>,
     outcomes: BTreeMap<Token, Outcome>,
     end: Option<End>,
     closing: bool,
@@ -54,7 +57,7 @@ impl World {
         let settings = program.byte();
         let mut config = ClientConfig::default();
         let is_set = |bit: u8| settings >> bit & 1 == 1;
-        config.queue.delivery = if is_set(0) { Delivery::AtLeastOnce } else { Delivery::AtMostOnce };
+        config.queue.delivery = [Delivery::AtMostOnce, Delivery::AtLeastOnce, Delivery::Acknowledged][program.below(3)];
         config.queue.overflow = [Overflow::Refuse, Overflow::DropOldest, Overflow::DropNewest][program.below(3)];
         config.queue.messages_max = 8;
         config.queue.bytes_max = 4000;
@@ -67,6 +70,14 @@ impl World {
                 _ => AuthAnswer::Other,
             })
         });
+        #[cfg(feature = "json")]
+        if is_set(6) {
+            let mut json = crate::json::JsonConfig::default();
+            json.pending_max = 4;
+            json.on_lost = if is_set(0) { crate::json::OnLost::Resend } else { crate::json::OnLost::Fail };
+            json.format.acks = is_set(7).then(crate::json::AckFields::default);
+            config.json = Some(json);
+        }
         if is_set(4) {
             config.heartbeat.beat = Beat::Message {
                 message: "beat".into(),
@@ -85,6 +96,8 @@ impl World {
             transport: Transport::None,
             server: None,
             accepted: Vec::new(),
+            #[cfg(feature = "json")]
+            asked: Default::default(),
             outcomes: BTreeMap::new(),
             end: None,
             closing: false,
@@ -111,10 +124,13 @@ impl World {
                     self.accepted.push(token);
                 }
             }
+            #[cfg(feature = "json")]
+            160..=163 => self.speak_json(program),
             160..=169 => {
                 let texts = ["yes", "no", "beat", "hello"];
+                let text = texts[program.below(4)];
                 if let Some(server) = &mut self.server {
-                    let _ = server.connection.send_text(now, texts[program.below(4)]);
+                    let _ = server.connection.send_text(now, text);
                 }
             }
             170..=174 => self.client.acknowledge(now, Token(u64::from(program.byte()))),
@@ -150,6 +166,42 @@ impl World {
         }
         assert!(self.client.metrics(self.now).queued_messages <= 8);
         assert!(self.client.metrics(self.now).queued_bytes <= 4000);
+    }
+
+    #[cfg(feature = "json")]
+    fn speak_json(&mut self, program: &mut Program<'_>) {
+        let (now, n) = (self.now, program.byte());
+        match program.below(4) {
+            0 => {
+                if let Ok(token) = self.client.send_typed(now, "said", &n) {
+                    self.accepted.push(token);
+                }
+            }
+            1 => {
+                if let Ok(id) = self.client.request(now, "ask", &n, Duration::from_secs(u64::from(n))) {
+                    self.asked.insert(id);
+                }
+            }
+            2 => {
+                let id = crate::json::RequestId(u64::from(n));
+                // A result that waits to be polled may still come.
+                if self.client.cancel_request(now, id) {
+                    self.asked.remove(&id);
+                }
+            }
+            _ => {
+                let text = match program.below(5) {
+                    0 => format!(r#"{{"id":{n},"payload":1}}"#),
+                    1 => format!(r#"{{"id":{n},"error":2}}"#),
+                    2 => format!(r#"{{"ack":{n},"session":"s{}"}}"#, program.below(2)),
+                    3 => format!(r#"{{"type":"said","seq":{n},"session":"s{}"}}"#, program.below(2)),
+                    _ => String::from_utf8_lossy(program.bytes()).into_owned(),
+                };
+                if let Some(server) = &mut self.server {
+                    let _ = server.connection.send_text(now, &text);
+                }
+            }
+        }
     }
 
     fn obey(&mut self, program: &mut Program<'_>) {
@@ -221,6 +273,10 @@ impl World {
                     assert_eq!(earlier, None, "two outcomes of {token:?}, the second {outcome:?}");
                 }
                 ClientEvent::Ended(end) => self.end = Some(end),
+                #[cfg(feature = "json")]
+                ClientEvent::Json(crate::json::JsonEvent::Answer(id, _)) => {
+                    assert!(self.asked.remove(&id), "a result of {id:?}, which has none to come");
+                }
                 _ => {}
             }
         }
@@ -254,6 +310,8 @@ impl World {
         assert!(self.client.poll_order(self.now).is_none());
         assert!(self.transport == Transport::None, "a transport is left");
         assert_eq!(self.outcomes.len(), self.accepted.len(), "each message has one outcome");
+        #[cfg(feature = "json")]
+        assert!(self.asked.is_empty(), "each request has one result");
     }
 }
 

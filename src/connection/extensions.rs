@@ -44,6 +44,13 @@ impl AgreedExtensions {
     }
 }
 
+#[cfg(all(feature = "deflate", any(test, fuzzing)))]
+impl AgreedExtensions {
+    pub(super) fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
+        self.deflate
+    }
+}
+
 impl Config {
     /// What a client offers: the value of `Sec-WebSocket-Extensions` in its request, `None` to leave the field out.
     pub fn offered_extensions(&self) -> Option<String> {

@@ -37,6 +37,37 @@ pub fn deflate(data: &[u8]) {
     }
 }
 
+/// The offers of a client and the answer of a server, a line each: what is agreed on is within the RFC's limits and one's own.
+#[cfg(feature = "deflate")]
+pub fn extensions(data: &[u8]) {
+    use crate::handshake::{check_connect_response, parse_extensions};
+
+    let lines = data.split(|&byte| byte == b'\n');
+    let fields: Vec<(&str, &[u8])> = lines.map(|line| ("Sec-WebSocket-Extensions", line)).collect();
+    let config = Config { deflate: Some(crate::deflate::DeflateConfig::default()), ..config() };
+    let limit = 12;
+
+    let chosen = config.choose_extensions(&fields[..]);
+    assert_eq!(chosen.header().is_some(), chosen.deflate().is_some());
+    if let (Some(header), Some(params)) = (chosen.header(), chosen.deflate()) {
+        assert!(parse_extensions([header.as_bytes()]).is_ok_and(|answer| answer.len() == 1), "{header}");
+        assert!((8..=limit).contains(&params.server_max_window_bits), "{params:?}");
+        assert!((8..=15).contains(&params.client_max_window_bits), "{params:?}");
+    }
+
+    let offered = config.offered_extensions();
+    let Ok(accepted) = check_connect_response(200, &fields[..], &[""; 0], offered.as_deref()) else {
+        return;
+    };
+    if let Ok(agreed) = config.check_extensions(&accepted)
+        && let Some(params) = agreed.deflate()
+    {
+        assert_eq!(accepted.extensions.len(), 1, "{accepted:?}");
+        assert!((8..=15).contains(&params.server_max_window_bits), "{params:?}");
+        assert!((8..=limit).contains(&params.client_max_window_bits), "{params:?}");
+    }
+}
+
 /// A client of a server, handshake first.
 pub fn request(data: &[u8]) {
     check(data, |now| Connection::server(config(), [7; 32], now));

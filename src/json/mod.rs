@@ -35,6 +35,8 @@
 mod acks;
 mod config;
 mod envelope;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod requests;
 
 pub use acks::{AckFields, Deduplicator};
