@@ -441,3 +441,43 @@ fn a_client_that_stops_while_it_drains_ends_and_says_nothing_more() {
         assert_eq!(rig.client.poll_event(rig.start + after, &mut rig.input), None);
     }
 }
+
+#[test]
+fn a_token_in_the_request_is_renewed_before_an_attempt_and_shown_nowhere() {
+    let options = |token: &str| {
+        let options = ClientOptions::new("ws://example.com/a?room=7").unwrap().query_parameter("token", token);
+        options.header("Authorization", format!("Bearer {token}")).unwrap()
+    };
+    let mut rig = Rig::with_options(options("s3cret&1"), config(|config| config.asks_before_attempt = true));
+    assert!(rig.order().is_some());
+    rig.client.handle_prepared(rig.now, Prepared::Unchanged);
+    rig.refuse(401, &[]);
+    rig.strike();
+    let asked = rig.order();
+    assert!(matches!(asked, Some(Order::Prepare { needs_credentials: true, .. })), "{asked:?}");
+    let prepared = Prepared::Request(Box::new(options("s3cret 2")));
+    let shown = format!("{prepared:?}");
+    rig.client.handle_prepared(rig.now, prepared);
+    let order = rig.order().unwrap();
+    assert!(!format!("{shown} {order:?} {:?} {:?}", rig.client, options("s3cret")).contains("s3cret"));
+    rig.client.handle_connected(rig.now);
+    let request = String::from_utf8(rig.client.outgoing().to_vec()).unwrap();
+    assert!(request.starts_with("GET /a?room=7&token=s3cret%202 HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("Authorization: Bearer s3cret 2\r\n"), "{request}");
+}
+
+/// For each reason to refuse a token in the request: without a new one, the client stops.
+#[test]
+fn a_refused_token_is_the_end_unless_there_is_another() {
+    for status in [401, 403, 407] {
+        let mut rig = Rig::new(config(|config| config.asks_before_attempt = true));
+        assert!(rig.order().is_some());
+        rig.client.handle_prepared(rig.now, Prepared::Unchanged);
+        rig.refuse(status, &[]);
+        rig.strike();
+        assert!(rig.order().is_some());
+        rig.client.handle_prepared(rig.now, Prepared::Unchanged);
+        rig.run();
+        assert!(matches!(rig.end(), Some(End::Stopped(cause)) if refusal(cause) == Some(status)), "{status}");
+    }
+}

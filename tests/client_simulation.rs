@@ -8,11 +8,15 @@ mod support;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "json")]
+use sansocket::client::NotSent;
 use sansocket::client::{
     Auth, AuthAnswer, Client, ClientConfig, ClientEvent, ClientState, ConnectFailure, ConnectFailureKind, Delivery,
-    DropReason, End, Order, Outcome, Overflow, Prepared, RejectReason, Token,
+    DropReason, End, Order, Outcome, Overflow, Prepared, RejectReason, Rejected, Token,
 };
 use sansocket::{Acceptance, ClientOptions, CloseCode, Config, Connection, Event, RecvBuf, Rejection, StreamOrder};
+#[cfg(feature = "json")]
+use support::json_peer::JsonPeer;
 use support::{MS, Rng, SEC, for_each_seed};
 
 /// What happens on the way from end to end: everything accepted has one outcome, what is promised of it holds, and the client is back in time.
@@ -20,6 +24,15 @@ use support::{MS, Rng, SEC, for_each_seed};
 fn whatever_the_network_does_each_message_has_one_outcome_and_the_client_comes_back() {
     let seeds = std::env::var("SANSOCKET_SEEDS").ok().and_then(|count| count.parse().ok());
     for_each_seed(seeds.unwrap_or(400), |seed| World::new(seed).run());
+}
+
+/// The same with messages that have a type, with requests, and half of the time with acknowledgements: each request has one result, in time, and
+/// each message is acted on once as long as neither end forgets.
+#[cfg(feature = "json")]
+#[test]
+fn whatever_the_network_does_each_request_has_one_result_and_each_message_is_acted_on_once() {
+    let seeds = std::env::var("SANSOCKET_SEEDS").ok().and_then(|count| count.parse().ok());
+    for_each_seed(seeds.unwrap_or(400), |seed| World::with_json(seed).run());
 }
 
 #[test]
@@ -64,6 +77,8 @@ struct World {
     last_attempt: u32,
     end: Option<End>,
     steps: u32,
+    #[cfg(feature = "json")]
+    json: Option<JsonPeer>,
 }
 
 /// One transport with the server's end of it.
@@ -82,6 +97,8 @@ struct Link {
     /// Whether messages may come: there are no credentials to send, or they came.
     is_authenticated: bool,
     bytes_to_server: usize,
+    /// What its application has to say, until there is room.
+    replies: VecDeque<String>,
 }
 
 enum Segment {
@@ -126,9 +143,25 @@ const BACK_WITHIN: Duration = Duration::from_secs(45 + 10 + 80 + 5);
 
 impl World {
     fn new(seed: u64) -> Self {
+        Self::with(seed, Rng::new(seed), ClientConfig::default())
+    }
+
+    #[cfg(feature = "json")]
+    fn with_json(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let start = Instant::now();
         let mut config = ClientConfig::default();
+        let (peer, json) = JsonPeer::new(&mut rng);
+        config.json = Some(json);
+        let mut world = Self::with(seed, rng, config);
+        if peer.has_acks {
+            world.delivery = Delivery::Acknowledged;
+        }
+        world.json = Some(peer);
+        world
+    }
+
+    fn with(seed: u64, mut rng: Rng, mut config: ClientConfig) -> Self {
+        let start = Instant::now();
         config.backoff.retry_after_max = 20 * SEC;
         config.queue.delivery = [Delivery::AtMostOnce, Delivery::AtLeastOnce][rng.below(2)];
         config.queue.overflow = [Overflow::Refuse, Overflow::DropOldest, Overflow::DropNewest][rng.below(3)];
@@ -181,6 +214,8 @@ impl World {
             last_attempt: 0,
             end: None,
             steps: 0,
+            #[cfg(feature = "json")]
+            json: None,
         }
     }
 
@@ -313,6 +348,14 @@ impl World {
 
     /// A transport with a server at the other end, and what goes wrong with them.
     fn link(&mut self) -> Link {
+        #[cfg(feature = "json")]
+        if let Some(peer) = &mut self.json
+            && self.now < self.well_at
+            && self.rng.once_in(8)
+        {
+            peer.restart();
+            self.links.iter_mut().for_each(|link| link.fail(self.now, Fault::Reset));
+        }
         let rng = &mut self.rng;
         let is_well = self.now >= self.well_at;
         let fault = match rng.below(5) {
@@ -349,6 +392,7 @@ impl World {
             greeting,
             is_authenticated: !self.has_auth,
             bytes_to_server: 0,
+            replies: VecDeque::new(),
         }
     }
 
@@ -358,7 +402,7 @@ impl World {
         }
         let number = self.sent.len() as u64;
         let len = [0, 10, 500, 9000][self.rng.below(4)];
-        match self.client.send(self.now, format!("{number} {}", "x".repeat(len))) {
+        match self.send(format!("{number} {}", "x".repeat(len))) {
             Ok(token) => {
                 assert!(self.sent.last_key_value().is_none_or(|(last, _)| *last < token));
                 self.sent.insert(token, number);
@@ -373,6 +417,22 @@ impl World {
         let next = self.now + MS * self.rng.below(gap + 1) as u32;
         self.next_send = (self.sent.len() < MESSAGES as usize && self.now < self.well_at + 30 * SEC).then_some(next);
         true
+    }
+
+    #[cfg(feature = "json")]
+    fn send(&mut self, text: String) -> Result<Token, Rejected> {
+        let Some(peer) = &mut self.json else { return self.client.send(self.now, text) };
+        if self.rng.once_in(2) {
+            peer.ask(&mut self.client, self.now);
+        }
+        self.client
+            .send_typed(self.now, "said", &text)
+            .map_err(|error| if let NotSent::Rejected(rejected) = error { rejected } else { panic!("{error:?}") })
+    }
+
+    #[cfg(not(feature = "json"))]
+    fn send(&mut self, text: String) -> Result<Token, Rejected> {
+        self.client.send(self.now, text)
     }
 
     fn client_turn(&mut self) -> bool {
@@ -446,6 +506,8 @@ impl World {
                 assert!(self.sent.contains_key(&token));
                 assert_eq!(self.outcomes.insert(token, outcome), None, "a second outcome");
             }
+            #[cfg(feature = "json")]
+            ClientEvent::Json(event) => self.json.as_mut().unwrap().event(self.now, event),
             ClientEvent::Ended(end) => self.end = Some(end),
             _ => {}
         }
@@ -453,7 +515,13 @@ impl World {
 
     fn check_bounds(&self) {
         let metrics = self.client.metrics(self.now);
-        assert!(metrics.queued_messages <= self.messages_max && metrics.queued_bytes <= self.bytes_max, "{metrics:?}");
+        // Requests that are sent again had left the queue, and others may have taken their place.
+        #[cfg(feature = "json")]
+        let again = self.client.pending_requests();
+        #[cfg(not(feature = "json"))]
+        let again = 0;
+        assert!(metrics.queued_messages <= self.messages_max + again, "{metrics:?}");
+        assert!(metrics.queued_bytes <= self.bytes_max + again * 100, "{metrics:?}");
         let buffered = self.client.connection().map_or(0, Connection::buffered_len);
         assert!(buffered <= 65_536 + 256 + 2 * 9_100, "{buffered} bytes are buffered");
     }
@@ -467,13 +535,9 @@ impl World {
             return false;
         }
         let mut progress = false;
-        let is_due = |trigger: Trigger, link: &Link| match trigger {
-            Trigger::At(at) => at <= now,
-            Trigger::Bytes(bytes) => link.bytes_to_server >= bytes,
-        };
         while let Some((arrives, _)) = link.to_server.front()
             && *arrives <= now
-            && !link.fault.is_some_and(|(trigger, _)| is_due(trigger, link))
+            && !link.fault.is_some_and(|(trigger, _)| trigger.is_due(now, link.bytes_to_server))
         {
             match &mut link.to_server.front_mut().unwrap().1 {
                 Segment::Bytes(bytes) => {
@@ -495,17 +559,20 @@ impl World {
             }
             progress = true;
         }
-        progress |= link.serve(now, &mut self.received);
-        if let Some((trigger, fault)) = link.fault
-            && is_due(trigger, link)
-        {
-            link.fault = None;
-            progress = true;
-            if !is_well {
-                link.fail(now, fault);
-            }
+        let received = &mut self.received;
+        #[cfg(feature = "json")]
+        if let Some(peer) = &mut self.json {
+            progress |= link.serve(now, &mut |text| match text {
+                Some(text) => peer.handle(text, received),
+                None => peer.ready(),
+            });
+            return progress | link.strike(now, is_well);
         }
-        progress
+        progress |= link.serve(now, &mut |text| {
+            received.extend(text.map(|text| text.split(' ').next().unwrap().parse::<u64>().unwrap()));
+            Vec::new()
+        });
+        progress | link.strike(now, is_well)
     }
 
     /// The story is over: does everything fit?
@@ -520,8 +587,18 @@ impl World {
             }
         }
         assert!(firsts.is_sorted(), "order is kept: {:?}", self.received);
-        if self.delivery == Delivery::AtMostOnce {
-            assert_eq!(firsts, self.received, "at most once");
+        #[cfg(feature = "json")]
+        let is_once = match &self.json {
+            Some(peer) => {
+                peer.judge(self.delivery != Delivery::AtMostOnce, self.may_drop);
+                self.delivery == Delivery::AtMostOnce || (peer.has_acks && peer.session == 0)
+            }
+            None => self.delivery == Delivery::AtMostOnce,
+        };
+        #[cfg(not(feature = "json"))]
+        let is_once = self.delivery == Delivery::AtMostOnce;
+        if is_once {
+            assert_eq!(firsts, self.received, "once");
         }
         let mut lost = 0;
         for (token, outcome) in &self.outcomes {
@@ -531,7 +608,7 @@ impl World {
                 Outcome::Confirmed => assert!(is_received, "{token:?} was confirmed, but has not arrived"),
                 Outcome::Dropped(DropReason::Ended) => panic!("{token:?}: {outcome:?}"),
                 Outcome::Dropped(_) => assert!(!is_received, "{token:?} was dropped, but has arrived"),
-                Outcome::Unconfirmed => assert!(self.delivery == Delivery::AtLeastOnce && self.may_drop, "{token:?}"),
+                Outcome::Unconfirmed => assert!(self.delivery != Delivery::AtMostOnce && self.may_drop, "{token:?}"),
             }
         }
         assert!(lost <= self.in_doubt, "{lost} were lost, {} were reported as in doubt", self.in_doubt);
@@ -540,6 +617,15 @@ impl World {
 
 /// How many bytes may be under way to the server.
 const WINDOW: usize = 20_000;
+
+impl Trigger {
+    fn is_due(self, now: Instant, bytes: usize) -> bool {
+        match self {
+            Self::At(at) => at <= now,
+            Self::Bytes(at) => bytes >= at,
+        }
+    }
+}
 
 impl Segment {
     fn len(&self) -> usize {
@@ -572,6 +658,17 @@ impl Link {
         }
     }
 
+    /// Lets go wrong what is to; whether it did.
+    fn strike(&mut self, now: Instant, is_well: bool) -> bool {
+        let Some((_, fault)) = self.fault.take_if(|(trigger, _)| trigger.is_due(now, self.bytes_to_server)) else {
+            return false;
+        };
+        if !is_well {
+            self.fail(now, fault);
+        }
+        true
+    }
+
     fn fail(&mut self, now: Instant, fault: Fault) {
         match fault {
             Fault::Reset => {
@@ -590,7 +687,9 @@ impl Link {
     }
 
     /// The server's application.
-    fn serve(&mut self, now: Instant, received: &mut Vec<u64>) -> bool {
+    ///
+    /// `application` is told when messages may leave, and what comes; it returns what to say.
+    fn serve(&mut self, now: Instant, application: &mut dyn FnMut(Option<&str>) -> Vec<String>) -> bool {
         let mut progress = false;
         while let Some(event) = self.server.poll_event(now, &mut self.buf) {
             progress = true;
@@ -604,20 +703,33 @@ impl Link {
                         }
                         self.server.reject(now, &rejection).unwrap();
                     }
-                    _ => self.server.accept(now, &Acceptance::new()).unwrap(),
+                    _ => {
+                        self.server.accept(now, &Acceptance::new()).unwrap();
+                        if self.is_authenticated {
+                            self.replies.extend(application(None));
+                        }
+                    }
                 },
                 Event::Text("credentials") => {
                     self.is_authenticated = true;
                     match self.greeting {
                         Greeting::DeafToAuth => self.is_authenticated = false,
                         Greeting::CloseOnAuth(code) => drop(self.server.close(now, CloseCode(code), "")),
-                        _ => drop(self.server.send_text(now, "welcome")), // it may be closing
+                        _ => {
+                            let _ = self.server.send_text(now, "welcome"); // it may be closing
+                            self.replies.extend(application(None));
+                        }
                     }
                 }
                 Event::Text(_) if !self.is_authenticated => panic!("a message before the credentials were accepted"),
-                Event::Text(text) => received.push(text.split(' ').next().unwrap().parse().unwrap()),
+                Event::Text(text) => self.replies.extend(application(Some(text))),
                 _ => {}
             }
+        }
+        while let Some(reply) = self.replies.front()
+            && self.server.send_text(now, reply).is_ok()
+        {
+            self.replies.pop_front();
         }
         while self.is_writable && !self.server.outgoing().is_empty() {
             let bytes = self.server.outgoing().to_vec();

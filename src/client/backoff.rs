@@ -104,6 +104,17 @@ pub enum Jitter {
 ///     now += delay;
 /// }
 /// ```
+///
+/// # A server that 100,000 clients lose at once
+///
+/// The most attempts that it meets within one second (*peak*), and how long it takes until all are back: if it takes them at once, and if it
+/// refuses all for a minute. `tests/herd.rs` computes it.
+///
+/// | jitter | takes them at once: peak | all back after | away for a minute: peak | peak from then on | all back after another |
+/// |---|--:|--:|--:|--:|--:|
+/// | full (the default) | 20,172 | 5 s | 30,207 | 3,251 | 60 s |
+/// | equal | 40,130 | 5 s | 40,130 | 4,726 | 60 s |
+/// | none | 100,000 | 5 s | 100,000 | 100,000 | 15 s |
 pub struct Backoff {
     config: BackoffConfig,
     keystream: Keystream,

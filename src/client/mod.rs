@@ -44,6 +44,7 @@ mod heartbeat;
 mod machine;
 mod metrics;
 mod options;
+mod pool;
 mod queue;
 mod retry;
 
@@ -57,5 +58,6 @@ pub use machine::NotSent;
 pub use machine::{Client, Prepared};
 pub use metrics::Metrics;
 pub use options::ClientOptions;
+pub use pool::Pool;
 pub use queue::{DropReason, Outcome, RejectReason, Rejected, Token};
 pub use retry::{Cause, ConnectFailure, ConnectFailureKind, RetryPolicy, Verdict};

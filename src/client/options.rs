@@ -56,6 +56,13 @@ impl ClientOptions {
         Ok(Self { request: self.request.header(name, value)?, ..self })
     }
 
+    /// Sets a parameter of the URL's query, in place of those of the same name: a token, for servers that browsers talk to. See
+    /// [`WsUrl::with_query_parameter`](crate::handshake::WsUrl::with_query_parameter).
+    #[must_use]
+    pub fn query_parameter(self, name: &str, value: &str) -> Self {
+        Self { request: self.request.query_parameter(name, value), ..self }
+    }
+
     /// Offers a subprotocol, after those offered before.
     ///
     /// # Errors

@@ -68,6 +68,13 @@ impl ClientRequest {
         Ok(self)
     }
 
+    /// Sets a parameter of the URL's query, see [`WsUrl::with_query_parameter`].
+    #[must_use]
+    pub fn query_parameter(mut self, name: &str, value: &str) -> Self {
+        self.url = self.url.with_query_parameter(name, value);
+        self
+    }
+
     /// Offers a subprotocol, after those offered before: the order is the client's preference.
     ///
     /// # Errors

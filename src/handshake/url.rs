@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::authority::{Authority, AuthorityError};
 
 mod join;
+mod query;
 
 /// A `ws` or `wss` URL, checked and taken apart.
 ///

@@ -4,6 +4,8 @@
 #![allow(dead_code, unused_imports)]
 
 mod check;
+#[cfg(feature = "json")]
+pub(crate) mod json_peer;
 mod pair;
 pub(crate) mod rig;
 mod rng;
