@@ -53,8 +53,10 @@ impl Pool {
     /// The one whose turn it is: of the open ones; if there is none, of those that may be open again. `None` when all are closing or closed.
     pub fn pick(&mut self) -> Option<usize> {
         let len = self.states.len();
-        let turn =
-            |is: fn(ClientState) -> bool| (self.next..len).chain(0..self.next).find(|place| is(self.states[*place]));
+        let turn = |is: fn(ClientState) -> bool| {
+            let mut places = self.states.iter().enumerate().cycle().skip(self.next).take(len);
+            places.find(|(_, state)| is(**state)).map(|(place, _)| place)
+        };
         let place = turn(|state| state == ClientState::Open).or_else(|| turn(takes_messages))?;
         self.next = (place + 1) % len;
         Some(place)
@@ -64,8 +66,8 @@ impl Pool {
     /// closing or closed.
     pub fn pick_by_key(&self, key: &[u8]) -> Option<usize> {
         // Rendezvous hashing: when one goes, only its keys move, and to all others alike.
-        let places = (0..self.states.len()).filter(|place| takes_messages(self.states[*place]));
-        places.max_by_key(|place| weight(key, *place))
+        let places = self.states.iter().enumerate().filter(|(_, state)| takes_messages(**state));
+        places.map(|(place, _)| place).max_by_key(|place| weight(key, *place))
     }
 }
 
