@@ -347,3 +347,19 @@ fn unconfirmed_requests_end_as_lost() {
     assert_eq!(rig.results(), [(1, Err(RequestFailure::Lost))]);
     assert!(!rig.events.iter().any(|event| matches!(event, ClientEvent::Outcome(_, Outcome::Unconfirmed))));
 }
+
+#[test]
+fn failures_that_nobody_polls_are_bounded() {
+    let mut config = JsonConfig::default();
+    config.pending_max = 3;
+    let (mut requests, now) = (Requests::new(config), std::time::Instant::now());
+    for round in 0..2 {
+        for _ in 0..3 {
+            requests.request(now, "x", &0, SEC).unwrap();
+        }
+        assert!(requests.handle_lost().is_empty());
+        assert_eq!(requests.pending_len(), 0);
+        assert!(requests.request(now, "x", &0, SEC).is_err(), "{round}");
+        assert_eq!(std::iter::from_fn(|| requests.poll_failure()).count(), 3);
+    }
+}

@@ -17,6 +17,46 @@ use crate::message::Message;
 /// config.queue.overflow = Overflow::DropOldest;
 /// config.queue.delivery = Delivery::AtLeastOnce;
 /// ```
+///
+/// All there is, with the defaults:
+///
+/// ```
+/// use sansocket::client::{Beat, ClientConfig, ConnectFailureKind, Delivery, Jitter, Overflow, RetryPolicy, Verdict};
+/// use std::time::Duration;
+///
+/// let mut config = ClientConfig::default();
+/// config.backoff.first = Duration::from_secs(5); // up to 5 s, 10 s, 20 s, 40 s, 60 s, 60 s, …
+/// config.backoff.factor = 2.0;
+/// config.backoff.cap = Duration::from_secs(60);
+/// config.backoff.jitter = Jitter::Full;
+/// config.backoff.attempts_max = None; // for ever
+/// config.backoff.time_max = None;
+/// config.backoff.uptime_min = Duration::from_secs(10); // until the delays begin anew
+/// config.backoff.retry_after_max = Duration::from_secs(300);
+///
+/// config.retry = RetryPolicy::default()
+///     .status(503..=503, Verdict::Retry)
+///     .close_code(1000..=1000, Verdict::Stop)
+///     .connect_failure(ConnectFailureKind::Tls, Verdict::Retry);
+///
+/// config.heartbeat.interval = Some(Duration::from_secs(25));
+/// config.heartbeat.timeout = Duration::from_secs(20);
+/// config.heartbeat.missed_max = 0;
+/// config.heartbeat.beat = Beat::Ping;
+///
+/// config.queue.messages_max = 1024;
+/// config.queue.bytes_max = 16 * 1024 * 1024;
+/// config.queue.age_max = None; // nothing is too old
+/// config.queue.overflow = Overflow::Refuse;
+/// config.queue.delivery = Delivery::AtMostOnce;
+///
+/// config.auth = None;
+/// config.asks_before_attempt = false;
+/// # #[cfg(feature = "json")]
+/// # {
+/// config.json = None;
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClientConfig {
@@ -49,7 +89,8 @@ pub struct ClientConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct QueueConfig {
-    /// The most messages that wait. As many outcomes may wait to be polled; with more, messages are refused.
+    /// The most messages that wait. As many outcomes may wait to be polled; with more, messages are refused. Requests that are sent again
+    /// (`OnLost::Resend`, feature `json`) come on top.
     ///
     /// 1024: some minutes of a person's work, or a second of a sensor's.
     pub messages_max: usize,
@@ -115,6 +156,20 @@ pub enum Delivery {
 }
 
 /// Credentials as the first message on each connection. Nothing else is sent until they are accepted.
+///
+/// ```
+/// use sansocket::client::{Auth, AuthAnswer, ClientConfig};
+/// use std::time::Duration;
+///
+/// let mut auth = Auth::new(r#"{"token": "s3cret"}"#, |message| match message.as_text() {
+///     Some("welcome") => AuthAnswer::Accepted,
+///     Some(text) if text.starts_with("go away") => AuthAnswer::Refused(text.to_owned()),
+///     _ => AuthAnswer::Other, // delivered as ever
+/// });
+/// auth.timeout = Duration::from_secs(5);
+/// let mut config = ClientConfig::default();
+/// config.auth = Some(auth);
+/// ```
 #[derive(Clone)]
 pub struct Auth {
     /// The credentials.

@@ -7,6 +7,20 @@ use std::time::{Duration, Instant};
 use crate::message::Message;
 
 /// How often a [`Heartbeat`] beats, and how patient it is.
+///
+/// ```
+/// use sansocket::client::{Beat, HeartbeatConfig};
+/// use std::{sync::Arc, time::Duration};
+///
+/// let mut config = HeartbeatConfig::default();
+/// config.interval = Some(Duration::from_secs(10));
+/// config.timeout = Duration::from_secs(5);
+/// config.missed_max = 1;
+/// config.beat = Beat::Message {
+///     message: "ping".into(),
+///     is_answer: Arc::new(|message| message.as_text() == Some("pong")),
+/// };
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HeartbeatConfig {

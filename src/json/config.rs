@@ -15,6 +15,7 @@ use super::EnvelopeFormat;
 /// config.ids = Ids::Text("c-".into());
 /// config.pending_max = 100;
 /// config.on_lost = OnLost::Resend;
+/// config.peer_requests = true;
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -26,6 +26,20 @@ use crate::message::Message;
 /// # Ok::<(), sansocket::json::EncodeError>(())
 /// ```
 ///
+/// All there is:
+///
+/// ```
+/// use sansocket::json::{AckFields, EnvelopeFormat};
+///
+/// let mut format = EnvelopeFormat::default();
+/// (format.kind, format.id, format.payload) = ("event".into(), "requestId".into(), "data".into());
+/// format.answer = Some("result".into());
+/// format.error = "failure".into();
+/// format.error_kind = Some("error".into());
+/// format.constants = vec![("version".into(), "1".into())];
+/// format.acks = Some(AckFields { seq: "n".into(), ..AckFields::default() });
+/// ```
+///
 /// With [`json_rpc`](Self::json_rpc) it speaks JSON-RPC 2.0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -464,6 +478,8 @@ fn json_error(error: serde_json::Error) -> MalformedReason {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn decode(text: &str) -> Result<Envelope, MalformedReason> {
@@ -550,6 +566,31 @@ mod tests {
             range.contains(&envelope.payload.parse::<&str>().unwrap().as_ptr()),
             "and what is parsed out of it, too"
         );
+    }
+
+    proptest! {
+        /// Pieces of envelopes in any order, some of which are whole.
+        #[test]
+        fn whatever_arrives_is_taken_apart_or_malformed(
+            pieces in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u00e9", "\\ud800", "é", "null", "-1", "1e9", " ",
+                    "\"type\":", "\"a\",", "\"id\":1,", "\"id\":\"\\n\",", "\"seq\":7,", "\"session\":\"s\",", "\"payload\":[]",
+                ]),
+                0..12,
+            ),
+            wrapped: bool,
+        ) {
+            let mut format = EnvelopeFormat::json_rpc();
+            (format.kind, format.error_kind, format.acks) = ("type".into(), Some("a".into()), Some(AckFields::default()));
+            let text = pieces.concat();
+            let text = ByteString::from(if wrapped { format!("{{{text}}}") } else { text });
+            if let Ok(envelope) = format.decode(&text) {
+                let is_object = text.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(&text).is_ok();
+                prop_assert!(is_object);
+                prop_assert!(!envelope.kind.is_empty() || envelope.id.is_some() || envelope.ack.is_some());
+            }
+        }
     }
 
     /// What is nested is not descended into until it is parsed, and then not too deep.
