@@ -50,6 +50,7 @@ fn every_public_type_is_send_sync_and_unpin() {
             Order,
             Outcome,
             Overflow,
+            Pool,
             Prepared,
             QueueConfig,
             RejectReason,
