@@ -28,6 +28,8 @@ pub struct Hub {
     typed: typed::Typed,
     feeds: BTreeMap<u64, Feed>,
     next_feed: u64,
+    /// Of what has happened since the beginning, for the first who wants to know.
+    first_feed: Option<u64>,
     /// Messages whose outcome somebody wants to know.
     receipts: BTreeMap<Token, Option<Outcome>>,
     /// As everybody knows.
@@ -77,7 +79,7 @@ pub enum Polled<T> {
 impl Hub {
     /// Of a client that has just been made.
     pub fn new(client: Client) -> Self {
-        Self {
+        let mut hub = Self {
             state: client.state(),
             client,
             receives: true,
@@ -86,10 +88,13 @@ impl Hub {
             typed: typed::Typed::default(),
             feeds: BTreeMap::new(),
             next_feed: 0,
+            first_feed: None,
             receipts: BTreeMap::new(),
             end: None,
             changes: Changes::default(),
-        }
+        };
+        hub.first_feed = Some(hub.add_feed());
+        hub
     }
 
     /// The client, to look at.
@@ -244,8 +249,12 @@ impl Hub {
         self.inbox.is_held()
     }
 
-    /// Somebody wants the events from now on.
+    /// Somebody wants the events: the first gets all since the beginning, others those from now on.
     pub fn subscribe(&mut self) -> u64 {
+        self.first_feed.take().unwrap_or_else(|| self.add_feed())
+    }
+
+    fn add_feed(&mut self) -> u64 {
         self.next_feed += 1;
         self.feeds.insert(self.next_feed, Feed::default());
         self.next_feed
@@ -316,7 +325,11 @@ impl Hub {
     }
 
     fn feed(&mut self, event: &ClientEvent) {
-        for feed in self.feeds.values_mut() {
+        for (key, feed) in &mut self.feeds {
+            // What the peer says is not kept for somebody who may never come.
+            if self.first_feed == Some(*key) && is_said(event) {
+                continue;
+            }
             if feed.events.len() >= EVENTS_MAX {
                 feed.events.pop_front();
                 feed.missed += 1;
@@ -324,6 +337,17 @@ impl Hub {
             feed.events.push_back(event.clone());
             self.changes.events = true;
         }
+    }
+}
+
+/// Whether an event is as large as the peer likes.
+fn is_said(event: &ClientEvent) -> bool {
+    #[cfg(feature = "json")]
+    return matches!(event, ClientEvent::Json(_));
+    #[cfg(not(feature = "json"))]
+    {
+        let _ = event;
+        false
     }
 }
 
@@ -344,7 +368,7 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sansocket::client::{ClientConfig, ClientOptions, DropReason};
+    use sansocket::client::{ClientConfig, ClientOptions, ConnectFailure, ConnectFailureKind, DropReason};
     use sansocket::{Acceptance, Config, Connection, Event};
 
     /// A hub whose client is connected to a server, and what arrives from there.
@@ -460,6 +484,7 @@ mod tests {
     fn whoever_does_not_read_events_misses_the_oldest_and_is_told_how_many() {
         for (events, missed) in [(EVENTS_MAX - 1, 0), (EVENTS_MAX, 0), (EVENTS_MAX + 1, 1), (EVENTS_MAX + 100, 100)] {
             let mut rig = Rig::new(|_| ());
+            rig.hub.subscribe(); // Is told of the beginning, too.
             let feed = rig.hub.subscribe();
             (0..events).for_each(|_| rig.hub.happened(ClientEvent::Drained));
             if missed > 0 {
@@ -509,5 +534,32 @@ mod tests {
             event.unwrap();
         }
         assert_eq!(rig.hub.take_event(feed), Polled::Ended);
+    }
+
+    #[test]
+    fn the_first_who_asks_is_told_from_the_beginning_and_others_from_now_on() {
+        let mut now = Instant::now();
+        let options = ClientOptions::new("ws://localhost/").unwrap();
+        let mut hub = Hub::new(Client::new(options, ClientConfig::default(), [7; 32], now));
+        let mut fail = |hub: &mut Hub| {
+            assert!(matches!(hub.poll_order(now), Some(Order::Connect(_))));
+            let failure = ConnectFailure { kind: ConnectFailureKind::Io, message: "refused".into() };
+            hub.client_mut().handle_connect_failed(now, failure);
+            hub.decode(now, &mut RecvBuf::default());
+            now = hub.client().poll_timeout().unwrap();
+            hub.client_mut().handle_timeout(now);
+        };
+        let count = |hub: &mut Hub, feed| {
+            std::iter::from_fn(|| match hub.take_event(feed) {
+                Polled::Ready(event) => Some(event.unwrap()),
+                Polled::Nothing | Polled::Ended => None,
+            })
+            .count()
+        };
+        fail(&mut hub);
+        let (first, second) = (hub.subscribe(), hub.subscribe());
+        assert_eq!((count(&mut hub, first), count(&mut hub, second)), (2, 0), "failed, and about to reconnect");
+        fail(&mut hub);
+        assert_eq!((count(&mut hub, first), count(&mut hub, second)), (2, 2));
     }
 }

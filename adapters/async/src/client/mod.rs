@@ -210,7 +210,8 @@ impl<R: Runtime> Client<R> {
         StateWatch::new(Arc::clone(&self.lease.shared))
     }
 
-    /// What happens to the client from now on: connections, attempts, delays, messages that are dropped, the end.
+    /// What happens to the client: connections, attempts, delays, messages that are dropped, the end. Whoever asks first gets what has happened since
+    /// the beginning, others what happens from now on.
     pub fn events(&self) -> Events {
         Events::new(Arc::clone(&self.lease.shared))
     }

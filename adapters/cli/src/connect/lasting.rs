@@ -1,7 +1,7 @@
 //! `sansocket connect --reconnect`: over as many connections as it takes, and what happens is told.
 
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use futures_lite::future::block_on;
@@ -23,6 +23,15 @@ use crate::terminal::{counted, note};
 pub(super) struct Lasting {
     pub(super) inbox: Box<dyn Receive>,
     pub(super) client: Arc<dyn Handle>,
+    teller: JoinHandle<()>,
+}
+
+impl Lasting {
+    /// Waits until everything has been told that happened before the end.
+    pub(super) fn told(self) {
+        // A panic there has been told.
+        let _ = self.teller.join();
+    }
 }
 
 /// Where messages come in.
@@ -62,9 +71,9 @@ pub(super) fn start(
         Runtime::AsyncStd => asynchronous::<AsyncStd>(options, tls, config),
         Runtime::Smol => asynchronous::<Smol>(options, tls, config),
     };
-    let lasting = started.map_err(Failure::message)?;
-    let mut events = lasting.client.events();
-    let gauge = Arc::clone(&lasting.client);
+    let (client, inbox) = started.map_err(Failure::message)?;
+    let mut events = client.events();
+    let gauge = Arc::clone(&client);
     let tell = move || {
         while let Some(event) = events.next() {
             match event {
@@ -73,9 +82,9 @@ pub(super) fn start(
             }
         }
     };
-    thread::Builder::new().name("events".to_owned()).spawn(tell).map_err(Failure::message)?;
+    let teller = thread::Builder::new().name("events".to_owned()).spawn(tell).map_err(Failure::message)?;
     thread::Builder::new().name("rtt".to_owned()).spawn(move || tell_rtt(&*gauge)).map_err(Failure::message)?;
-    Ok(lasting)
+    Ok(Lasting { inbox, client, teller })
 }
 
 /// The end in words, and whether it is a good one.
@@ -141,14 +150,16 @@ fn millis(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1000.0)
 }
 
-fn blocking(options: ClientOptions, tls: Tls, config: ClientConfig) -> Result<Lasting, ConnectError> {
+type Started = (Arc<dyn Handle>, Box<dyn Receive>);
+
+fn blocking(options: ClientOptions, tls: Tls, config: ClientConfig) -> Result<Started, ConnectError> {
     let (client, inbox) = sansocket_std::Connector::from(options).tls(tls).client(config)?;
-    Ok(Lasting { inbox: Box::new(inbox), client: Arc::new(client) })
+    Ok((Arc::new(client), Box::new(inbox)))
 }
 
-fn asynchronous<R: Dial>(options: ClientOptions, tls: Tls, config: ClientConfig) -> Result<Lasting, ConnectError> {
+fn asynchronous<R: Dial>(options: ClientOptions, tls: Tls, config: ClientConfig) -> Result<Started, ConnectError> {
     let (client, inbox) = sansocket_async_std::Connector::<R>::from(options).tls(tls).client(config)?;
-    Ok(Lasting { inbox: Box::new(inbox), client: Arc::new(client) })
+    Ok((Arc::new(client), Box::new(inbox)))
 }
 
 impl Receive for Inbox {

@@ -75,6 +75,7 @@ fn talk_for_long(mut lasting: Lasting, max_message: u64, deflate: Option<Deflate
     }
     let (ending, ended_well) = lasting.client.end().as_ref().map(lasting::how_it_ended).unwrap_or_default();
     let metrics = lasting.client.metrics();
+    lasting.told();
     let compressed = deflate.map(|deflate| how_compressed(deflate.pool.totals())).unwrap_or_default();
     let counts = format!("{} sent, {} received", counted(metrics.messages_sent, "message"), printer.received());
     note(format_args!("{ending}; {counts}{}{compressed}", lasting::summary(&metrics)));

@@ -53,7 +53,7 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// The events of a client from when it was asked for them, but for messages and the outcomes of those that have left. It is an iterator, too.
+/// The events of a client, but for messages and the outcomes of those that have left. It is an iterator, too.
 ///
 /// The client waits for nobody who reads them: when 256 wait, the oldest make room, and a [`Missed`] tells how many.
 pub struct Events {
