@@ -1,4 +1,5 @@
 //! Drives preludes in tests.
+#![cfg_attr(fuzzing, allow(dead_code, reason = "the fuzz body needs a part of it"))]
 
 use std::time::{Duration, Instant};
 

@@ -57,7 +57,6 @@
 mod config;
 mod credentials;
 #[cfg(any(test, fuzzing))]
-#[cfg_attr(fuzzing, allow(dead_code, reason = "the fuzz body needs a part of it"))]
 mod drive;
 mod error;
 #[cfg(any(test, fuzzing))]
