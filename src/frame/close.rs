@@ -187,6 +187,36 @@ mod tests {
     }
 
     #[test]
+    fn a_code_shows_its_number_and_the_name_that_the_registry_has_for_it() {
+        let registered = [
+            (CloseCode::NORMAL, 1000, "normal closure"),
+            (CloseCode::GOING_AWAY, 1001, "going away"),
+            (CloseCode::PROTOCOL_ERROR, 1002, "protocol error"),
+            (CloseCode::UNSUPPORTED_DATA, 1003, "unsupported data"),
+            (CloseCode::NO_STATUS_RECEIVED, 1005, "no status received"),
+            (CloseCode::ABNORMAL, 1006, "abnormal closure"),
+            (CloseCode::INVALID_PAYLOAD, 1007, "invalid frame payload data"),
+            (CloseCode::POLICY_VIOLATION, 1008, "policy violation"),
+            (CloseCode::MESSAGE_TOO_BIG, 1009, "message too big"),
+            (CloseCode::MANDATORY_EXTENSION, 1010, "mandatory extension missing"),
+            (CloseCode::INTERNAL_ERROR, 1011, "internal error"),
+            (CloseCode::SERVICE_RESTART, 1012, "service restart"),
+            (CloseCode::TRY_AGAIN_LATER, 1013, "try again later"),
+            (CloseCode::BAD_GATEWAY, 1014, "bad gateway"),
+            (CloseCode::TLS_HANDSHAKE, 1015, "TLS handshake failed"),
+        ];
+        for (code, number, name) in registered {
+            assert_eq!((u16::from(code), code.name()), (number, Some(name)));
+            assert_eq!(code.to_string(), format!("{number} ({name})"));
+            assert_eq!(format!("{code:?}"), format!("CloseCode({number})"));
+        }
+        for number in (0..=u16::MAX).filter(|number| !registered.iter().any(|(code, ..)| code.0 == *number)) {
+            assert_eq!(CloseCode::from(number).name(), None, "{number}");
+        }
+        assert_eq!(CloseCode(4000).to_string(), "4000");
+    }
+
+    #[test]
     fn payloads_that_may_be_received() {
         for (wire, expected) in [
             (&b""[..], None),
