@@ -159,6 +159,7 @@ fn nothing_leaves_before_the_credentials_are_accepted() {
 fn credentials_without_an_answer_are_closed_with_4001() {
     let mut rig = Rig::new(config(with_auth));
     rig.accept();
+    assert_eq!(rig.client.poll_timeout(), Some(rig.start + 10 * SEC));
     rig.at(10 * SEC - MS);
     assert_eq!(rig.client.state(), ClientState::Authenticating);
     rig.at(10 * SEC);
@@ -306,12 +307,23 @@ fn a_close_does_not_wait_for_longer_than_it_was_told() {
     rig.client.send(rig.now, "never leaves").unwrap();
     assert!(matches!(rig.order(), Some(Order::Connect(_))));
     rig.client.close(rig.now, CloseCode::NORMAL, "", 3 * SEC).unwrap();
+    assert_eq!(rig.client.poll_timeout(), Some(rig.start + 3 * SEC), "before the time to connect is over");
     rig.at(3 * SEC - MS);
     assert_eq!(rig.client.state(), ClientState::Closing);
     rig.at(3 * SEC);
     assert_eq!(rig.end(), Some(&End::Closed(None)));
     assert_eq!(rig.outcomes(), [(1, Outcome::Dropped(DropReason::Ended))]);
     assert!(matches!(rig.order(), Some(Order::Drop)));
+}
+
+#[test]
+fn whoever_sleeps_until_poll_timeout_is_woken_when_a_message_is_too_old() {
+    let mut rig = Rig::new(config(|config| config.queue.age_max = Some(5 * SEC)));
+    rig.at(2 * SEC);
+    rig.client.send(rig.now, "late").unwrap();
+    assert!(matches!(rig.order(), Some(Order::Connect(_))));
+    assert_eq!(rig.strike(), 7 * SEC);
+    assert_eq!(rig.outcomes(), [(1, Outcome::Dropped(DropReason::Expired))]);
 }
 
 #[test]

@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn only_a_whole_token_matches() {
-        let table: [(&[&str], bool); 20] = [
+        let table: [(&[&str], bool); 21] = [
             (&["upgrade"], true),
             (&["Upgrade"], true),
             (&["UPGRADE"], true),
@@ -102,6 +102,7 @@ mod tests {
             (&[","], false),
             (&["notupgradeatall"], false),
             (&["upgrades"], false),
+            (&["notupgrade"], false),
             (&["up grade"], false),
             (&["\"upgrade\""], false),
             (&["upgrade;q=1"], false),
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_upgrade_field_may_name_versions_of_other_protocols() {
-        let table: [(&str, bool); 9] = [
+        let table: [(&str, bool); 10] = [
             ("websocket", true),
             ("WebSocket", true),
             ("HTTP/2.0, websocket", true),
@@ -128,6 +129,7 @@ mod tests {
             ("HTTP/2/0, websocket", false),
             ("/, websocket", false),
             ("websockets", false),
+            ("nowebsocket", false),
         ];
         for (value, expected) in table {
             assert_eq!(has_protocol([value.as_bytes()], "websocket"), expected, "{value}");
