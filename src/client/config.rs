@@ -90,7 +90,7 @@ pub struct ClientConfig {
 #[non_exhaustive]
 pub struct QueueConfig {
     /// The most messages that wait. As many outcomes may wait to be polled; with more, messages are refused. Requests that are sent again
-    /// (`OnLost::Resend`, feature `json`) come on top.
+    /// (`OnLost::Resend`, feature `json`) come on top, of this and of `bytes_max`: they were accepted, so at most `pending_max` of them.
     ///
     /// 1024: some minutes of a person's work, or a second of a sensor's.
     pub messages_max: usize,

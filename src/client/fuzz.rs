@@ -73,7 +73,7 @@ impl World {
         #[cfg(feature = "json")]
         if is_set(6) {
             let mut json = crate::json::JsonConfig::default();
-            json.pending_max = 4;
+            json.pending_max = PENDING_MAX;
             json.on_lost = if is_set(0) { crate::json::OnLost::Resend } else { crate::json::OnLost::Fail };
             json.format.acks = is_set(7).then(crate::json::AckFields::default);
             config.json = Some(json);
@@ -164,8 +164,10 @@ impl World {
             }
             _ => self.client.advance_outgoing(now, program.len()), // lost
         }
-        assert!(self.client.metrics(self.now).queued_messages <= 8);
-        assert!(self.client.metrics(self.now).queued_bytes <= 4000);
+        // Requests that are sent again come on top; each of these is shorter than 100 bytes.
+        let again = if cfg!(feature = "json") { PENDING_MAX } else { 0 };
+        assert!(self.client.metrics(self.now).queued_messages <= 8 + again);
+        assert!(self.client.metrics(self.now).queued_bytes <= 4000 + 100 * again);
     }
 
     #[cfg(feature = "json")]
@@ -338,3 +340,5 @@ impl Server {
         }
     }
 }
+
+const PENDING_MAX: usize = 4;
