@@ -345,6 +345,7 @@ mod tests {
         assert_eq!(Rsv::RSV1.union(Rsv::RSV3).bits(), 0b101);
         for (all, some) in (0..8).flat_map(|all| (0..8).map(move |some| (all, some))) {
             assert_eq!(Rsv::from_bits(all).contains(Rsv::from_bits(some)), some & !all == 0, "{all:#b}, {some:#b}");
+            assert_eq!(format!("{:?}", Rsv::from_bits(all)), format!("Rsv({all:#05b})"));
             assert_eq!(Rsv::from_bits(all).union(Rsv::from_bits(some)).bits(), all | some);
         }
     }

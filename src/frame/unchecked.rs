@@ -431,7 +431,23 @@ mod tests {
         assert_eq!(bytes.text(1..6), Some("é€"));
         assert_eq!(bytes.text, 0..8);
         assert_eq!(bytes.text(2..6), None);
+        bytes.range_mut(8..8);
+        assert_eq!(bytes.text, 0..8, "what is written right behind it changes nothing of it");
         bytes.range_mut(7..8);
         assert_eq!(bytes.text, 0..0);
+    }
+
+    #[test]
+    fn what_is_known_of_bytes_goes_where_they_go() {
+        let mut bytes = TextBytes::zeroed(12);
+        bytes.range_mut(1..4).copy_from_slice("é1".as_bytes());
+        assert_eq!(bytes.check_text(1..4), Ok(0));
+        bytes.move_within(0..5, 6);
+        assert_eq!(bytes.text, 7..10);
+        let mut other = TextBytes::zeroed(4);
+        other.copy_from(&bytes, 6..10, 0);
+        assert_eq!(other.text, 1..4);
+        bytes.move_within(8..11, 0);
+        assert_eq!(bytes.text, 0..0, "a part of it is not known to be text");
     }
 }
