@@ -80,10 +80,11 @@
 //!
 //! The feature `http` lets [`handshake`] speak the types of the `http` crate.
 
-// No panic by construction: what may panic is justified where it stands, or is not there. Tests may.
+// No panic by construction: what may panic, or overflow, is justified where it stands, or is not there. Tests may.
 #![cfg_attr(
     not(any(test, fuzzing)),
     deny(
+        clippy::arithmetic_side_effects,
         clippy::expect_used,
         clippy::indexing_slicing,
         clippy::panic,

@@ -273,6 +273,24 @@ fn a_day_of_heartbeat_takes_milliseconds() {
     assert_eq!(rig.client.metrics(rig.now).uptime, 24 * 3600 * SEC);
 }
 
+/// Each connection lasts as long as two times can be apart: on most systems, three of them come to more than a `Duration` holds.
+#[test]
+fn an_uptime_beyond_all_measure_stays_at_the_longest_there_is() {
+    let mut rig = Rig::new(config(|_| ()));
+    let last = (0..64).rev().fold(rig.start, |at, bit| at.checked_add(Duration::from_secs(1 << bit)).unwrap_or(at));
+    let late = last - 3600 * SEC; // for the next attempt
+    let longest = late - rig.start;
+    for connections in 1..=3 {
+        rig.accept();
+        assert_eq!(rig.client.metrics(late).uptime, longest.saturating_mul(connections));
+        rig.now = late;
+        rig.cut();
+        assert_eq!(rig.client.metrics(late).uptime, longest.saturating_mul(connections));
+        rig.strike();
+        rig.now = rig.start; // and back
+    }
+}
+
 #[test]
 fn a_close_waits_for_what_is_queued_over_as_many_connections_as_that_takes() {
     let mut rig = Rig::new(config(|_| ()));

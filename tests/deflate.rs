@@ -556,6 +556,29 @@ fn one_prepared_message_serves_all_whose_window_is_large_enough() {
 }
 
 #[test]
+fn a_window_out_of_range_counts_as_the_nearest_in_it() {
+    let config = deflating(|_, deflate| deflate.message_len_min = 0);
+    let text = "up and down, ".repeat(100);
+    for (bits, nearest) in [(0, 8), (7, 8), (8, 8), (9, 9), (14, 14), (15, 15), (16, 15), (64, 15), (u8::MAX, 15)] {
+        let params =
+            DeflateParams { server_max_window_bits: bits, client_max_window_bits: bits, ..DeflateParams::default() };
+        let [mut server, mut client] = [Role::Server, Role::Client].map(|role| {
+            let mut bench = Bench::open(role, config.clone());
+            bench.connection = Connection::open(role, config.clone(), SEED, bench.now).with_deflate(Some(params));
+            bench
+        });
+        let held = server.connection.deflate_params().unwrap();
+        assert_eq!((held.server_max_window_bits, held.client_max_window_bits), (nearest, nearest), "{bits}");
+        for _ in 0..2 {
+            server.connection.send_text(server.now, &text).unwrap();
+            assert_eq!(client.receive(&server.flush()), [t(&text)], "{bits}");
+            client.connection.send_text(client.now, &text).unwrap();
+            assert_eq!(server.receive(&client.flush()), [t(&text)], "{bits}");
+        }
+    }
+}
+
+#[test]
 fn any_mix_of_sends_arrives_whatever_the_parameters_and_the_split() {
     for_each_seed(100, |seed| {
         let mut rng = Rng::new(seed);

@@ -227,7 +227,7 @@ impl RecvBuf {
 
     /// How many bytes are left: unread, or of the message under way.
     pub fn len(&self) -> usize {
-        self.joined_len() + self.end - self.read
+        self.joined_len() + (self.end - self.read)
     }
 
     /// How large the allocations are, a part of which payloads that were taken may share.
@@ -248,7 +248,7 @@ impl RecvBuf {
         other.forget_lent();
         (self.start, self.joined, self.read, self.end) = (0, 0, 0, 0);
         #[cfg(feature = "deflate")]
-        if self.inflated().len() + other.inflated().len() > 0 {
+        if !self.inflated().is_empty() || !other.inflated().is_empty() {
             self.inflated = other.inflated.take();
         }
         let (message_len, left) = (other.stored_message_len(), other.stored_len());
@@ -397,7 +397,7 @@ impl RecvBuf {
     pub(crate) fn inflate(&mut self, len: usize, room_max: usize) -> (&mut [u8], &mut [u8]) {
         self.forget_lent();
         let compressed = self.read..self.end.min(self.read.saturating_add(len));
-        let hint = 4 * compressed.len();
+        let hint = compressed.len().saturating_mul(4);
         let inflated = self.inflated.get_or_insert_default();
         (self.storage.range_mut(compressed), inflated.room(hint, room_max))
     }
@@ -470,7 +470,7 @@ impl RecvBuf {
 
     #[inline]
     fn stored_len(&self) -> usize {
-        self.joined - self.start + self.end - self.read
+        (self.joined - self.start) + (self.end - self.read)
     }
 
     #[inline]

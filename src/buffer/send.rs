@@ -70,7 +70,13 @@ impl SendBuf {
         self.len += bytes.len();
     }
 
-    /// Appends a payload without copying it.
+    /// Whether a payload of so many bytes may be appended without copying it. Payloads may share their memory, which then does not bound the
+    /// sum of them.
+    pub(crate) fn takes_shared(&self, len: usize) -> bool {
+        self.len.saturating_add(len) <= SHARED_LEN_MAX
+    }
+
+    /// Appends a payload without copying it, which [`takes_shared`](Self::takes_shared) must allow.
     pub(crate) fn push_shared(&mut self, payload: Bytes) {
         if payload.is_empty() {
             return;
@@ -137,6 +143,12 @@ impl SendBuf {
         }
     }
 
+    /// Counts so many bytes more than there are, as of payloads that share their memory.
+    #[cfg(test)]
+    pub(crate) fn pretend(&mut self, len: usize) {
+        self.len += len;
+    }
+
     /// Forgets everything and gives the memory back.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
@@ -178,6 +190,8 @@ impl SendBuf {
     }
 }
 
+/// How much may wait once a shared payload is appended: half of what can be counted. Packed bytes, which take memory, are at most the other half.
+const SHARED_LEN_MAX: usize = isize::MAX as usize;
 /// A capacity up to this is kept from write to write.
 const RETAINED_MAX: usize = 16 * 1024;
 /// How many writes that need little of a larger one pass before it is given back.
@@ -214,6 +228,19 @@ mod tests {
         assert_eq!(buf.front(), b"e");
         buf.advance(100);
         assert!(buf.is_empty() && buf.front().is_empty());
+    }
+
+    #[test]
+    fn what_waits_can_always_be_counted() {
+        let mut buf = SendBuf::default();
+        buf.push_raw(b"ab");
+        buf.push_shared(Bytes::from_static(b"cde"));
+        for (len, taken) in [(SHARED_LEN_MAX - 6, true), (SHARED_LEN_MAX - 5, true), (SHARED_LEN_MAX - 4, false)] {
+            assert_eq!(buf.takes_shared(len), taken, "{len}");
+        }
+        assert!(!buf.takes_shared(usize::MAX));
+        buf.advance(5);
+        assert!(buf.takes_shared(SHARED_LEN_MAX), "as long as any payload can be");
     }
 
     #[test]

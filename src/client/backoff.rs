@@ -170,6 +170,7 @@ impl Backoff {
     }
 
     /// A delay for the next attempt.
+    #[expect(clippy::arithmetic_side_effects, reason = "two halves are no more than the whole")]
     fn draw(&mut self) -> Duration {
         let nominal = self.nominal();
         match self.config.jitter {
@@ -186,6 +187,7 @@ impl Backoff {
         Duration::try_from_secs_f64(seconds).unwrap_or(self.config.cap).min(self.config.cap)
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "(2⁶⁴ - 1) × 2⁶⁴ fits in 128 bits")]
     fn up_to(&mut self, max: Duration) -> Duration {
         let random = u64::from_le_bytes(self.keystream.take());
         let nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);

@@ -170,6 +170,10 @@ impl Heartbeat {
     }
 
     /// The answer to the last beat arrived: how long it took. `None` when no beat waits for one.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "seven eighths of one and one of another are no more than the longer"
+    )]
     pub fn handle_answer(&mut self, now: Instant) -> Option<Duration> {
         let BeatState::Sent { at, .. } = self.beat else {
             return None;

@@ -1,6 +1,6 @@
 //! What a client has counted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Counters since the client began, to be read at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,4 +34,16 @@ pub struct Metrics {
     pub rtt: Option<Duration>,
     /// The round trip, smoothed.
     pub smoothed_rtt: Option<Duration>,
+}
+
+impl Metrics {
+    /// A connection is open since then.
+    pub(super) fn count_uptime(&mut self, now: Instant, since: Instant) {
+        self.uptime = self.uptime.saturating_add(now.saturating_duration_since(since));
+    }
+}
+
+/// Adds to a counter, which stays at its end.
+pub(super) fn count(counter: &mut u64, more: u64) {
+    *counter = counter.saturating_add(more);
 }

@@ -51,6 +51,7 @@ impl Pool {
     }
 
     /// The one whose turn it is: of the open ones; if there is none, of those that may be open again. `None` when all are closing or closed.
+    #[expect(clippy::arithmetic_side_effects, reason = "`place` is below `len`")]
     pub fn pick(&mut self) -> Option<usize> {
         let len = self.states.len();
         let turn = |is: fn(ClientState) -> bool| {
@@ -79,7 +80,7 @@ fn takes_messages(state: ClientState) -> bool {
 fn weight(key: &[u8], place: usize) -> u64 {
     let hash =
         key.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3));
-    let mut mixed = hash ^ (place as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = hash ^ (place as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)

@@ -80,7 +80,8 @@ pub(super) struct Queue {
     handed: usize,
     /// Of those, how many the transport has taken whole.
     written: usize,
-    bytes: usize,
+    /// Of all payloads. They may share their memory, so that a `usize` need not hold the sum of them.
+    bytes: u128,
     next_token: u64,
     /// What became of messages, until it is polled.
     outcomes: VecDeque<Finished>,
@@ -146,12 +147,12 @@ impl Queue {
                 return Ok(token);
             }
             _ => {
-                let reason = RejectReason::Full { messages: self.entries.len(), bytes: self.bytes };
+                let reason = RejectReason::Full { messages: self.entries.len(), bytes: self.bytes() };
                 return Err(Rejected { message, reason });
             }
         }
         let token = self.token();
-        self.bytes += len;
+        self.bytes = self.bytes.saturating_add(len as u128);
         self.entries.push_back(Entry { token, message, since: now, end: 0, was_written: false, request });
         Ok(token)
     }
@@ -162,6 +163,7 @@ impl Queue {
     }
 
     /// It is in the connection's output now, up to `end`.
+    #[expect(clippy::arithmetic_side_effects, reason = "there are more entries than `handed`")]
     pub(super) fn hand_over(&mut self, end: u64) {
         if let Some(entry) = self.entries.get_mut(self.handed) {
             entry.end = end;
@@ -170,6 +172,7 @@ impl Queue {
     }
 
     /// The transport has taken the output up to `written`; returns how many messages more that are.
+    #[expect(clippy::arithmetic_side_effects, reason = "`written < handed`, and each round ends one of `handed`")]
     pub(super) fn output_written(&mut self, written: u64) -> u64 {
         let mut count = 0;
         while self.written < self.handed
@@ -189,6 +192,7 @@ impl Queue {
     }
 
     /// How many messages the connection has that the transport has not taken whole.
+    #[expect(clippy::arithmetic_side_effects, reason = "`written <= handed`")]
     pub(super) fn unwritten(&self) -> u64 {
         (self.handed - self.written) as u64
     }
@@ -227,7 +231,7 @@ impl Queue {
     /// Takes back a message that it was done with, to be sent again: it is older than all that wait. Only between two connections.
     #[cfg(feature = "json")]
     pub(super) fn restore(&mut self, token: Token, message: Message, since: Instant, request: Option<NonZeroU64>) {
-        self.bytes += message.as_bytes().len();
+        self.bytes = self.bytes.saturating_add(message.as_bytes().len() as u128);
         self.entries.push_front(Entry { token, message, since, end: 0, was_written: true, request });
     }
 
@@ -236,9 +240,8 @@ impl Queue {
     pub(super) fn cancel(&mut self, token: Token) {
         if let Ok(at) = self.entries.binary_search_by_key(&token, |entry| entry.token)
             && at >= self.handed
-            && let Some(entry) = self.entries.remove(at)
         {
-            self.bytes -= entry.message.as_bytes().len();
+            self.remove(at);
         }
     }
 
@@ -271,7 +274,7 @@ impl Queue {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        usize::try_from(self.bytes).unwrap_or(usize::MAX)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -283,13 +286,17 @@ impl Queue {
     }
 
     fn has_room(&self, len: usize) -> bool {
-        self.entries.len() < self.config.messages_max && self.bytes + len <= self.config.bytes_max
+        self.entries.len() < self.config.messages_max && self.fits(self.bytes, len)
     }
 
     /// Whether there would be room if nothing waited.
     fn could_have_room(&self, len: usize) -> bool {
-        let waiting: usize = self.entries.iter().skip(self.handed).map(|entry| entry.message.as_bytes().len()).sum();
-        self.handed < self.entries.len() && self.bytes - waiting + len <= self.config.bytes_max
+        let handed: u128 = self.entries.iter().take(self.handed).map(Entry::len).sum();
+        self.handed < self.entries.len() && self.fits(handed, len)
+    }
+
+    fn fits(&self, bytes: u128, len: usize) -> bool {
+        bytes.saturating_add(len as u128) <= self.config.bytes_max as u128
     }
 
     /// The token of the next message.
@@ -298,6 +305,7 @@ impl Queue {
         Token(self.next_token)
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "nobody lives to send 2⁶⁴ messages")]
     fn token(&mut self) -> Token {
         let token = Token(self.next_token);
         self.next_token += 1;
@@ -305,8 +313,7 @@ impl Queue {
     }
 
     fn finish_first(&mut self, outcome: Outcome) {
-        if let Some(entry) = self.entries.pop_front() {
-            self.bytes -= entry.message.as_bytes().len();
+        if let Some(entry) = self.remove(0) {
             self.handed = self.handed.saturating_sub(1);
             self.written = self.written.saturating_sub(1);
             self.outcomes.push_back(Finished { token: entry.token, outcome, request: entry.request });
@@ -314,15 +321,25 @@ impl Queue {
     }
 
     fn drop_waiting(&mut self, reason: DropReason) {
-        if let Some(entry) = self.entries.remove(self.handed) {
-            self.bytes -= entry.message.as_bytes().len();
+        if let Some(entry) = self.remove(self.handed) {
             let outcome = entry.dropped(reason);
             self.outcomes.push_back(Finished { token: entry.token, outcome, request: entry.request });
         }
     }
+
+    #[expect(clippy::arithmetic_side_effects, reason = "`bytes` is the sum of all entries")]
+    fn remove(&mut self, at: usize) -> Option<Entry> {
+        let entry = self.entries.remove(at)?;
+        self.bytes -= entry.len();
+        Some(entry)
+    }
 }
 
 impl Entry {
+    fn len(&self) -> u128 {
+        self.message.as_bytes().len() as u128
+    }
+
     /// What it is when it is given up.
     fn dropped(&self, reason: DropReason) -> Outcome {
         if self.was_written { Outcome::Unconfirmed } else { Outcome::Dropped(reason) }
@@ -378,6 +395,26 @@ mod tests {
         assert_eq!(outcomes(&mut queue), [(2, Outcome::Confirmed)]);
         queue.end();
         assert_eq!(outcomes(&mut queue), [(3, Outcome::Dropped(DropReason::Ended))]);
+    }
+
+    #[test]
+    fn payloads_that_share_their_memory_may_add_up_to_more_than_a_usize_holds() {
+        for overflow in [Overflow::Refuse, Overflow::DropOldest] {
+            for (len, is_taken) in [(9, true), (10, true), (11, false)] {
+                let (mut queue, now) = queue(|config| (config.bytes_max, config.overflow) = (usize::MAX, overflow));
+                queue.bytes = usize::MAX as u128 - 10; // as clones of one message come to
+                let pushed = queue.push(now, vec![0; len].into(), None);
+                assert_eq!(pushed.is_ok(), is_taken, "{len} bytes, {overflow:?}");
+                #[cfg(feature = "json")]
+                {
+                    queue.restore(Token(0), vec![0; 100].into(), now, None);
+                    assert_eq!(queue.bytes(), usize::MAX);
+                    queue.cancel(Token(0));
+                }
+                queue.end();
+                assert_eq!(queue.bytes(), usize::MAX - 10);
+            }
+        }
     }
 
     #[test]

@@ -42,7 +42,8 @@ impl Connection {
     /// Compresses and inflates by these parameters, for a connection whose handshake somebody else made: what
     /// [`DeflateConfig::answer`](crate::deflate::DeflateConfig::answer) or [`check_answer`](crate::deflate::DeflateConfig::check_answer) came to.
     ///
-    /// `None` is no compression, and so is a [`Config`](super::Config) without [`deflate`](super::Config::deflate).
+    /// `None` is no compression, and so is a [`Config`](super::Config) without [`deflate`](super::Config::deflate). A window out of range counts
+    /// as the nearest that is in it.
     #[must_use]
     pub fn with_deflate(mut self, params: Option<DeflateParams>) -> Self {
         self.agree_on_deflate(params);
@@ -80,22 +81,25 @@ impl Connection {
     pub fn send_prepared(&mut self, now: Instant, prepared: &PreparedMessage) -> Result<(), SendError> {
         self.can_send()?;
         let message = prepared.message();
-        if let (Some(deflating), Some(config)) = (&mut self.deflate, &self.config.deflate)
+        if let Some(deflating) = &self.deflate
             && self.sending.compression != Compression::Never
             && let Some(payload) = prepared.compressed(deflating.deflater.window_bits())
         {
-            deflating.deflater.pass_over(&config.pool, message.as_bytes());
             let opcode = match message {
                 Message::Text(_) => Opcode::Text,
                 Message::Binary(_) => Opcode::Binary,
             };
-            self.queue_shared_frame(now, Rsv::RSV1, opcode, payload);
+            self.queue_shared_frame(now, Rsv::RSV1, opcode, payload)?;
+            if let (Some(deflating), Some(config)) = (&mut self.deflate, &self.config.deflate) {
+                deflating.deflater.pass_over(&config.pool, message.as_bytes());
+            }
             return Ok(());
         }
         self.send(now, message)
     }
 
     pub(super) fn agree_on_deflate(&mut self, params: Option<DeflateParams>) {
+        let params = params.map(DeflateParams::within_range);
         self.deflate = params.zip(self.config.deflate.as_ref()).map(|(params, config)| {
             let server = (params.server_max_window_bits, params.server_no_context_takeover);
             let client = (params.client_max_window_bits, params.client_no_context_takeover);
@@ -222,6 +226,10 @@ impl Connection {
         }
     }
 
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "no more is consumed than there is of the frame, and no more produced than the budget"
+    )]
     fn inflate_frame(&mut self, input: &mut RecvBuf, delivery: Delivery) -> Result<Stop, ProtocolError> {
         let (Some(deflating), Some(config)) = (&mut self.deflate, &self.config.deflate) else {
             return Err(ProtocolError::ReservedBits(Rsv::RSV1.bits()));
@@ -232,7 +240,8 @@ impl Connection {
             if deflating.budget == 0 {
                 return Ok(Stop::Budget);
             }
-            let room_max = usize::try_from((max - receiving.message_len).saturating_add(1)).unwrap_or(usize::MAX);
+            let room_max =
+                usize::try_from(max.saturating_sub(receiving.message_len).saturating_add(1)).unwrap_or(usize::MAX);
             let frame_len = usize::try_from(receiving.frame_remaining).unwrap_or(usize::MAX);
             let (compressed, room) = input.inflate(frame_len, room_max.min(deflating.budget));
             if let Some(masked) = compressed.get_mut(deflating.unmasked_len..)
@@ -247,8 +256,8 @@ impl Connection {
             input.advance_inflated(done.consumed, done.produced);
             receiving.frame_remaining -= done.consumed as u64;
             receiving.output_pending = is_full;
-            receiving.message_len += done.produced as u64;
-            deflating.consumed_len += done.consumed as u64;
+            receiving.message_len = receiving.message_len.saturating_add(done.produced as u64);
+            deflating.consumed_len = deflating.consumed_len.saturating_add(done.consumed as u64);
             deflating.budget -= done.produced;
             if receiving.message_len > max {
                 return Err(ProtocolError::MessageTooLong { len: receiving.message_len, max });

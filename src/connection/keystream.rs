@@ -43,11 +43,15 @@ impl Keystream {
     /// How much of its batch the position is behind.
     #[inline]
     fn used(&self) -> usize {
-        (self.position % BATCH_LEN as u64) as usize
+        self.position as usize % BATCH_LEN
     }
 
     #[cold]
-    #[expect(clippy::indexing_slicing, reason = "`used + N` is at most a batch")]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "neither `used` nor `N` is more than a batch, and what is taken lies within one"
+    )]
     fn refill_and_take<const N: usize>(&mut self) -> [u8; N] {
         let mut used = self.used();
         if used + N > BATCH_LEN {

@@ -286,6 +286,7 @@ impl Connection {
         if !shortest || len > rest.len() || len as u64 > limit || !accepted {
             return None;
         }
+        #[expect(clippy::arithmetic_side_effects, reason = "`rest` is the end of what is unread")]
         let header_len = input.unread().len() - rest.len();
         input.lend_whole_message(header_len, len, kind);
         if let Some(key) = key {
@@ -337,7 +338,7 @@ impl Connection {
             self.check_header(&header)?;
             if header.opcode.is_control() {
                 let payload_len = header.payload_len as usize; // at most 125
-                if input.unread().len() < header_len + payload_len {
+                if input.unread().len() < header_len.saturating_add(payload_len) {
                     return Ok(Step::Idle);
                 }
                 input.skip(header_len);
@@ -534,6 +535,10 @@ impl Receiving {
     }
 
     /// Takes what is there of the frame under way: unmasks it and checks it while it is hot.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "the buffer takes no more than what remains, for which it is asked"
+    )]
     fn join(&mut self, input: &mut RecvBuf) -> Result<(), Utf8Error> {
         let kind = self.message.unwrap_or(MessageKind::Binary);
         let len = input.join(usize::try_from(self.frame_remaining).unwrap_or(usize::MAX), kind, self.key);

@@ -80,11 +80,11 @@ impl Connection {
     /// A client copies it, since it has to be masked.
     ///
     /// # Errors
-    /// As [`send_text`](Self::send_text).
+    /// As [`send_text`](Self::send_text), and [`SendError::AboveHighWaterMark`] when more than `isize::MAX` bytes would wait: what shares its memory
+    /// may add up to that.
     pub fn send_text_shared(&mut self, now: Instant, text: &ByteString) -> Result<(), SendError> {
         self.check_whole_message()?;
-        self.queue_shared_message(now, Opcode::Text, text.as_bytes());
-        Ok(())
+        self.queue_shared_message(now, Opcode::Text, text.as_bytes())
     }
 
     /// Queues a binary message, by a server without copying it if it has at least [`SHARED_PAYLOAD_LEN_MIN`] bytes.
@@ -92,11 +92,11 @@ impl Connection {
     /// A client copies it, since it has to be masked.
     ///
     /// # Errors
-    /// As [`send_text`](Self::send_text).
+    /// As [`send_text`](Self::send_text), and [`SendError::AboveHighWaterMark`] when more than `isize::MAX` bytes would wait: what shares its memory
+    /// may add up to that.
     pub fn send_binary_shared(&mut self, now: Instant, payload: &Bytes) -> Result<(), SendError> {
         self.check_whole_message()?;
-        self.queue_shared_message(now, Opcode::Binary, payload);
-        Ok(())
+        self.queue_shared_message(now, Opcode::Binary, payload)
     }
 
     /// Whether a message would be taken now. What it takes to be so again is written output: ask after
@@ -320,11 +320,12 @@ impl Connection {
     fn queue_automatic(&mut self, now: Instant, opcode: Opcode, payload: &[u8]) {
         let before = self.send_buf.len();
         self.queue_frame(now, true, Rsv::NONE, opcode, payload);
-        let added = self.send_buf.len() - before;
+        let added = self.send_buf.len().saturating_sub(before);
         let tolerable = (self.config.unsent_pongs_max.max(1) as usize).saturating_mul(CONTROL_FRAME_LEN_MAX);
-        if self.sending.tolerated_len > 0 && self.sending.tolerated_control_len + added <= tolerable {
-            self.sending.tolerated_len += added;
-            self.sending.tolerated_control_len += added;
+        let tolerated = self.sending.tolerated_control_len.saturating_add(added);
+        if self.sending.tolerated_len > 0 && tolerated <= tolerable {
+            self.sending.tolerated_len = self.sending.tolerated_len.saturating_add(added);
+            self.sending.tolerated_control_len = tolerated;
         }
     }
 
@@ -345,28 +346,42 @@ impl Connection {
 
     /// Queues a whole message for which there is room, without a copy if that is worth it.
     #[inline]
-    fn queue_shared_message(&mut self, now: Instant, opcode: Opcode, payload: &Bytes) {
+    fn queue_shared_message(&mut self, now: Instant, opcode: Opcode, payload: &Bytes) -> Result<(), SendError> {
         if payload.len() < SHARED_PAYLOAD_LEN_MIN {
-            return self.queue_message(now, true, opcode, payload);
+            self.queue_message(now, true, opcode, payload);
+            return Ok(());
         }
         #[cfg(feature = "deflate")]
         if self.deflate.is_some() && self.queue_compressed(now, true, opcode, payload) {
-            return;
+            return Ok(());
         }
-        self.queue_shared_frame(now, Rsv::NONE, opcode, payload);
+        self.queue_shared_frame(now, Rsv::NONE, opcode, payload)
     }
 
-    pub(super) fn queue_shared_frame(&mut self, now: Instant, rsv: Rsv, opcode: Opcode, payload: &Bytes) {
+    /// The same for a payload that is as it goes out. Refuses it, and does nothing, only when with it more would wait than can be counted.
+    pub(super) fn queue_shared_frame(
+        &mut self,
+        now: Instant,
+        rsv: Rsv,
+        opcode: Opcode,
+        payload: &Bytes,
+    ) -> Result<(), SendError> {
         let before = self.send_buf.len();
         if self.role == Role::Client || payload.len() < SHARED_PAYLOAD_LEN_MIN {
             self.queue_frame(now, true, rsv, opcode, payload);
-            return self.ordered(now, before);
+            self.ordered(now, before);
+            return Ok(());
+        }
+        if !self.send_buf.takes_shared(payload.len()) {
+            let high_water_mark = self.config.high_water_mark;
+            return Err(SendError::AboveHighWaterMark { buffered: before, high_water_mark });
         }
         let header = Header { fin: true, rsv, opcode, masking_key: None, payload_len: payload.len() as u64 };
         self.timers.output_queued(now, self.send_buf.is_empty());
         self.send_buf.push(&header, &[]);
         self.send_buf.push_shared(payload.clone());
         self.ordered(now, before);
+        Ok(())
     }
 }
 
@@ -383,3 +398,44 @@ const CONTROL_FRAME_LEN_MAX: usize = 6 + CONTROL_PAYLOAD_LEN_MAX;
 ///
 /// Below, one more slice in a vectored write costs more than copying does.
 pub const SHARED_PAYLOAD_LEN_MIN: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Config;
+
+    fn server() -> (Connection, Instant) {
+        let mut config = Config::default();
+        (config.high_water_mark, config.unsent_pongs_max) = (usize::MAX, u32::MAX);
+        let now = Instant::now();
+        (Connection::open(Role::Server, config, [0; 32], now), now)
+    }
+
+    #[test]
+    fn shared_payloads_are_refused_above_what_can_be_counted() {
+        let payload = Bytes::from(vec![0; SHARED_PAYLOAD_LEN_MIN]);
+        let text = ByteString::try_from(payload.clone()).unwrap();
+        let max = isize::MAX as usize - payload.len();
+        for (waits, is_taken) in [(max - 1, true), (max, true), (max + 1, false), (usize::MAX - 100, false)] {
+            let (mut connection, now) = server();
+            connection.send_buf.pretend(waits);
+            let refused = SendError::AboveHighWaterMark { buffered: waits, high_water_mark: usize::MAX };
+            let expected = if is_taken { Ok(()) } else { Err(refused) };
+            assert_eq!(connection.send_binary_shared(now, &payload), expected, "{waits}");
+            if !is_taken {
+                assert_eq!(connection.send_text_shared(now, &text), expected, "{waits}");
+                assert_eq!(connection.buffered_len(), waits, "nothing has happened");
+            }
+        }
+    }
+
+    /// As after 4 GiB of pongs above the high-water mark, on a machine of 32 bits.
+    #[test]
+    fn tolerated_output_stays_at_the_end_of_what_can_be_counted() {
+        let (mut connection, now) = server();
+        (connection.sending.tolerated_len, connection.sending.tolerated_control_len) = (usize::MAX - 1, usize::MAX - 1);
+        connection.answer_ping(now, b"ping");
+        assert_eq!(connection.buffered_len(), 6);
+        assert!(!connection.is_paused());
+    }
+}

@@ -142,7 +142,7 @@ impl Compressor {
         let config = ZlibConfig {
             level: kind.level.into(),
             method: Method::Deflated,
-            window_bits: -i32::from(window_bits), // negative for data without a zlib header
+            window_bits: i32::from(window_bits).saturating_neg(), // negative for data without a zlib header
             mem_level: kind.memory_level.into(),
             strategy,
         };
@@ -166,6 +166,10 @@ impl Compressor {
     }
 
     /// Compresses a piece up to a flush, which ends with [`TAIL`].
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "totals only grow; `len` is at most the length of `out`, which, like any, can be doubled"
+    )]
     pub(super) fn flush(&mut self, piece: &[u8]) -> Result<&[u8], DeflateError> {
         let mut rest = piece;
         let mut len = 0;

@@ -13,6 +13,10 @@ impl History {
         Self { bytes: Vec::new(), max: 1 << window_bits, oldest: 0 }
     }
 
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "`oldest < max`, `bytes.len() <= max`, and `max` is from 2⁸ to 2¹⁵"
+    )]
     pub(super) fn push(&mut self, piece: &[u8]) {
         let piece = piece.get(piece.len().saturating_sub(self.max)..).unwrap_or_default();
         let (first, rest) = piece.split_at(piece.len().min(self.max - self.bytes.len()));

@@ -41,6 +41,10 @@ impl Inflater {
         done
     }
 
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "totals only grow, and by no more than there is of `input` and of `output`"
+    )]
     fn step(&mut self, pool: &DeflatePool, input: &[u8], output: &mut [u8]) -> Inflated {
         let mut done = Inflated { consumed: 0, produced: 0, is_corrupt: false };
         loop {
@@ -76,8 +80,8 @@ impl Inflater {
         let inflate = self.inflate.get_or_insert_with(|| primed(pool.take_inflater(), &mut self.history));
         let (consumed, produced) = (inflate.total_in(), inflate.total_out());
         let status = inflate.decompress(&input, &mut [0; 1], InflateFlush::Block).map_err(|_| Corrupt)?;
-        let consumed = (inflate.total_in() - consumed) as usize;
-        if status != Status::Ok || consumed != TAIL.len() || inflate.total_out() != produced {
+        let consumed = inflate.total_in().checked_sub(consumed);
+        if status != Status::Ok || consumed != Some(TAIL.len() as u64) || inflate.total_out() != produced {
             return Err(Corrupt);
         }
         self.mid_message = false;

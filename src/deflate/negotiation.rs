@@ -130,6 +130,18 @@ impl DeflateConfig {
     }
 }
 
+impl DeflateParams {
+    /// The same with windows that there are.
+    pub(crate) fn within_range(self) -> Self {
+        let within = |bits: u8| bits.clamp(WINDOW_BITS_MIN, WINDOW_BITS_MAX);
+        Self {
+            server_max_window_bits: within(self.server_max_window_bits),
+            client_max_window_bits: within(self.client_max_window_bits),
+            ..self
+        }
+    }
+}
+
 impl Default for DeflateParams {
     fn default() -> Self {
         Self {

@@ -1,8 +1,5 @@
 //! Close codes and the payload of a Close frame.
 
-// Nor does a number that a peer sends overflow.
-#![cfg_attr(not(any(test, fuzzing)), deny(clippy::arithmetic_side_effects))]
-
 use std::fmt;
 
 use super::{CONTROL_PAYLOAD_LEN_MAX, from_utf8};

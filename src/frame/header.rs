@@ -1,8 +1,5 @@
 //! The two to fourteen bytes in front of a payload.
 
-// Nor does a number that a peer sends overflow.
-#![cfg_attr(not(any(test, fuzzing)), deny(clippy::arithmetic_side_effects))]
-
 use std::fmt;
 
 use super::Opcode;

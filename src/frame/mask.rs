@@ -59,7 +59,7 @@ pub(super) fn xor_to(place: &mut [MaybeUninit<u8>], payload: &[u8], key: u32) {
 /// The key as it lies over a piece that starts `offset` bytes into the payload, in the order of bytes that this machine has.
 #[inline]
 pub(super) fn rotated(key: [u8; 4], offset: u64) -> u32 {
-    let bits = (offset % 4) as u32 * 8;
+    let bits = (offset as u32).wrapping_mul(8); // it rotates by their remainder by 32
     u32::from_ne_bytes(u32::from_le_bytes(key).rotate_right(bits).to_le_bytes())
 }
 

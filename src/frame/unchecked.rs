@@ -43,6 +43,7 @@ fn mask<const PROBE: bool>(payload: &mut [u8], key: u32) -> bool {
 }
 
 /// Appends `payload` to `out`, masked on the way: one pass over memory instead of two.
+#[expect(clippy::arithmetic_side_effects, reason = "the sum is at most the capacity")]
 pub(crate) fn append_masked(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
     out.reserve(payload.len());
     let key = rotated(key, 0);
@@ -134,6 +135,7 @@ impl TextBytes {
     }
 
     /// Moves a stretch, with what is known of it if that is all of what is known.
+    #[expect(clippy::arithmetic_side_effects, reason = "a stretch ends at `isize::MAX` at most, and so does `to`")]
     pub(crate) fn move_within(&mut self, from: Range<usize>, to: usize) {
         let text = moved(&self.text, &from, to);
         self.range_mut(to..to + from.len()); // Forgets what is overwritten.
@@ -144,6 +146,7 @@ impl TextBytes {
     }
 
     /// Copies a stretch of others, with what is known of it if that is all of what is known of them.
+    #[expect(clippy::arithmetic_side_effects, reason = "a stretch ends at `isize::MAX` at most, and so does `to`")]
     pub(crate) fn copy_from(&mut self, other: &Self, from: Range<usize>, to: usize) {
         let text = moved(&other.text, &from, to);
         self.range_mut(to..to + from.len()).copy_from_slice(&other.bytes[from]);
@@ -180,9 +183,11 @@ impl TextBytes {
         if !is_utf8(whole) || !is_unfinished(partial) {
             return Err(Utf8Error);
         }
-        let partial_len = partial.len();
-        self.note_text(from..range.end - partial_len);
-        Ok(partial_len as u8)
+        let partial_len = partial.len() as u8;
+        #[expect(clippy::arithmetic_side_effects, reason = "it is a stretch up to `range.end` at most")]
+        let end = from + whole.len();
+        self.note_text(from..end);
+        Ok(partial_len)
     }
 
     /// The text that a stretch is; `None` when it is not UTF-8.
@@ -272,9 +277,13 @@ impl TakenBytes {
 }
 
 /// Where `text` lies after `from` went `to` there, if it is a part of it.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "`from.start <= text.start <= text.end`, and no place is above `isize::MAX`"
+)]
 fn moved(text: &Range<usize>, from: &Range<usize>, to: usize) -> Option<Range<usize>> {
     let is_part = from.start <= text.start && text.end <= from.end && !text.is_empty();
-    is_part.then(|| to + text.start - from.start..to + text.end - from.start)
+    is_part.then(|| to + (text.start - from.start)..to + (text.end - from.start))
 }
 
 /// Shorter payloads do not make up for the calls and the set-up.

@@ -48,7 +48,11 @@ impl Utf8Validator {
     }
 
     /// Takes one byte of a code point that is not whole yet.
-    #[expect(clippy::indexing_slicing, reason = "`partial_len` is at most 3, the length of `partial`")]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "`partial_len` is at most 3, the length of `partial`"
+    )]
     fn complete(&mut self, byte: u8) -> Result<(), Utf8Error> {
         let mut code_point = [self.partial[0], self.partial[1], self.partial[2], 0];
         let len = self.partial_len();
@@ -72,7 +76,7 @@ impl Utf8Validator {
 pub struct Utf8Error;
 
 /// Splits off the code point that `piece` breaks off in the middle of, if it does. Looks at three bytes, checks nothing.
-#[expect(clippy::indexing_slicing, reason = "`back` is at most the length")]
+#[expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "`back` is at most the length")]
 pub(super) fn split_partial(piece: &[u8]) -> (&[u8], &[u8]) {
     for back in 1..=piece.len().min(3) {
         let at = piece.len() - back;

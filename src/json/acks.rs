@@ -82,6 +82,7 @@ impl Deduplicator {
     }
 
     /// Notes a message; whether it is new.
+    #[expect(clippy::arithmetic_side_effects, reason = "nobody lives to make 2⁶⁴ calls")]
     pub fn accept(&mut self, session: &str, seq: u64) -> bool {
         self.count += 1;
         if let Some(seen) = self.sessions.get_mut(session) {

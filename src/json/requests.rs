@@ -123,6 +123,7 @@ impl Requests {
     ///
     /// # Errors
     /// [`RequestRefused`]; nothing has happened then.
+    #[expect(clippy::arithmetic_side_effects, reason = "nobody lives to make 2⁶⁴ requests")]
     pub fn request<P: Serialize + ?Sized>(
         &mut self,
         now: Instant,
@@ -131,7 +132,7 @@ impl Requests {
         timeout: Duration,
     ) -> Result<(RequestId, Message), RequestRefused> {
         let max = self.config.pending_max;
-        if self.pending.len() + self.failed.len() >= max {
+        if self.pending.len().saturating_add(self.failed.len()) >= max {
             return Err(RequestRefused::TooMany { max });
         }
         let id = RequestId(self.next_id);

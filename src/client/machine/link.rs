@@ -101,7 +101,14 @@ impl Link {
         }
     }
 
+    /// The transport has taken so many bytes more.
+    #[expect(clippy::arithmetic_side_effects, reason = "no client lives to mask 2⁶⁴ bytes")]
+    pub(super) fn output_written(&mut self, len: usize) {
+        self.written += len as u64;
+    }
+
     /// Where its output ends by now.
+    #[expect(clippy::arithmetic_side_effects, reason = "no client lives to mask 2⁶⁴ bytes")]
     pub(super) fn output_end(&self) -> u64 {
         self.written + self.connection.buffered_len() as u64
     }

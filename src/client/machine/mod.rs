@@ -53,6 +53,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::heartbeat::after;
+use super::metrics::count;
 use super::{
     Attempt, AuthAnswer, Backoff, Cause, ClientConfig, ClientEvent, ClientOptions, ClientState, ConnectFailure, End,
     Heartbeat, Metrics, Order, Outcome, Rejected, Token,
@@ -305,7 +306,7 @@ impl Client {
             State::Connecting { attempt, ordered: ordered @ false, deadline } if may_begin => {
                 *ordered = true;
                 *deadline = timeout.and_then(|timeout| after(now, timeout));
-                self.metrics.attempts += 1;
+                count(&mut self.metrics.attempts, 1);
                 Some(Order::Connect(attempt.clone()))
             }
             _ => None,
@@ -386,7 +387,7 @@ impl Client {
     fn poll(&mut self, now: Instant, input: &mut RecvBuf, messages: Messages) -> Option<ClientEvent> {
         loop {
             if let Some(finished) = self.queue.poll_outcome() {
-                self.metrics.messages_dropped += u64::from(matches!(finished.outcome, Outcome::Dropped(_)));
+                count(&mut self.metrics.messages_dropped, matches!(finished.outcome, Outcome::Dropped(_)).into());
                 #[cfg(feature = "json")]
                 if finished.request.is_some() {
                     self.request_left(&finished);
@@ -429,11 +430,11 @@ impl Client {
         let n = n.min(link.connection.buffered_len());
         let was_paused = link.connection.is_paused();
         link.connection.advance_outgoing(now, n);
-        link.written += n as u64;
-        self.metrics.bytes_sent += n as u64;
+        link.output_written(n);
+        count(&mut self.metrics.bytes_sent, n as u64);
         let messages = self.queue.output_written(link.written);
-        link.messages_written += messages;
-        self.metrics.messages_sent += messages;
+        count(&mut link.messages_written, messages);
+        count(&mut self.metrics.messages_sent, messages);
         if was_paused {
             // Nothing was read meanwhile: that the peer takes something is the sign of life.
             self.heartbeat.handle_received(now);
@@ -474,15 +475,18 @@ impl Client {
 
     /// What the client has counted so far.
     pub fn metrics(&self, now: Instant) -> Metrics {
-        let open_since = if let State::Linked(link) = &self.state { link.opened_at } else { None };
-        let open_for = open_since.map(|since| now.saturating_duration_since(since)).unwrap_or_default();
+        let mut metrics = self.metrics;
+        if let State::Linked(link) = &self.state
+            && let Some(since) = link.opened_at
+        {
+            metrics.count_uptime(now, since);
+        }
         Metrics {
-            uptime: self.metrics.uptime + open_for,
             queued_messages: self.queue.len(),
             queued_bytes: self.queue.bytes(),
             rtt: self.heartbeat.rtt(),
             smoothed_rtt: self.heartbeat.smoothed_rtt(),
-            ..self.metrics
+            ..metrics
         }
     }
 

@@ -6,6 +6,7 @@ use super::link::{AuthState, Link, SentPing};
 use super::{Client, Messages, State};
 use crate::buffer::RecvBuf;
 use crate::client::heartbeat::after;
+use crate::client::metrics::count;
 use crate::client::{AuthAnswer, Beat, Cause, ClientEvent, Delivery, End, HeartbeatOrder};
 use crate::connection::{Closed, Event};
 use crate::frame::CloseCode;
@@ -31,7 +32,7 @@ impl Client {
         };
         let arrived = input.unread().len().saturating_sub(link.unread_len);
         if arrived > 0 {
-            self.metrics.bytes_received += arrived as u64;
+            count(&mut self.metrics.bytes_received, arrived as u64);
             self.heartbeat.handle_received(now);
         }
         let may_withhold = link.opened_at.is_some() && !link.stream_ended && self.closing.is_none();
@@ -100,8 +101,8 @@ impl Client {
 
     fn opened(&mut self, now: Instant, headers: OwnedHeaders) {
         let again = self.metrics.connections > 0;
-        self.metrics.connections += 1;
-        self.metrics.reconnections += u64::from(again);
+        count(&mut self.metrics.connections, 1);
+        count(&mut self.metrics.reconnections, again.into());
         self.events.push_back(ClientEvent::Opened { headers, again });
         self.heartbeat.start(now);
         if let State::Linked(link) = &mut self.state {
@@ -135,7 +136,7 @@ impl Client {
 
     fn received(&mut self, now: Instant, message: Option<Message>) {
         let Some(message) = message else { return };
-        self.metrics.messages_received += 1;
+        count(&mut self.metrics.messages_received, 1);
         if self.is_awaiting_auth() {
             match self.judge(&message) {
                 AuthAnswer::Other => {}
@@ -215,7 +216,7 @@ impl Client {
         if link.connection.ping(now, &payload).is_err() {
             return;
         }
-        let messages = link.messages_written + self.queue.unwritten();
+        let messages = link.messages_written.saturating_add(self.queue.unwritten());
         if link.pings.len() >= PINGS_MAX {
             link.pings.pop_front();
         }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{Client, State};
 use crate::client::heartbeat::after;
+use crate::client::metrics::count;
 use crate::client::{Cause, ClientEvent, End, Verdict};
 use crate::connection::{Closed, Side, StreamOrder};
 
@@ -37,14 +38,15 @@ impl Client {
             self.drop_due |= order == StreamOrder::Drop;
         }
         self.heartbeat.stop();
-        self.metrics.messages_resent += self.queue.requeue() as u64;
+        count(&mut self.metrics.messages_resent, self.queue.requeue() as u64);
         #[cfg(feature = "json")]
         if let Some(typed) = &mut self.typed {
             typed.link_lost();
         }
         #[cfg(feature = "json")]
         if self.closing.as_ref().is_none_or(|closing| !closing.begun) {
-            self.metrics.messages_resent += self.requests_lost();
+            let resent = self.requests_lost();
+            count(&mut self.metrics.messages_resent, resent);
         }
         self.queue.expire(now);
         if link.is_redirected {
@@ -54,7 +56,7 @@ impl Client {
         let cause = link.cause.unwrap_or_else(|| Cause::Closed(closed.clone()));
         let was_open = link.opened_at.is_some();
         if let Some(since) = link.opened_at {
-            self.metrics.uptime += now.saturating_duration_since(since);
+            self.metrics.count_uptime(now, since);
             // Whoever answers a Close frame has received all that was before it.
             let is_answered = closed.clean && closed.by == Side::Local;
             let confirmed = if is_answered { link.messages_written } else { link.messages_confirmed };
@@ -103,7 +105,7 @@ impl Client {
                 self.drop_due |=
                     std::iter::from_fn(|| link.connection.poll_stream()).any(|order| order == StreamOrder::Drop);
                 if let Some(since) = link.opened_at {
-                    self.metrics.uptime += now.saturating_duration_since(since);
+                    self.metrics.count_uptime(now, since);
                 }
             }
             State::Closed | State::Waiting { .. } | State::Preparing { .. } => {}
