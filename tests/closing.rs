@@ -550,3 +550,75 @@ fn an_unsent_pong_does_not_make_an_end_unclean() {
         assert_eq!((closed.clean, closed.cause), (true, CloseCause::CloseFrame), "{role:?}");
     }
 }
+
+#[test]
+fn the_report_stays_with_the_connection_that_has_ended() {
+    for role in ROLES {
+        let mut bench = Bench::open(role, config(|_| {}));
+        assert_eq!(bench.connection.closed(), None);
+        bench.connection.close(bench.now, CloseCode::NORMAL, "").unwrap();
+        assert_eq!(bench.connection.closed(), None, "not before it has ended");
+        bench.flush();
+        bench.receive_frames(&[close(1000, "")]);
+        let closed = only_closed(bench.eof());
+        assert_eq!(bench.connection.closed(), Some(&closed), "{role:?}");
+    }
+}
+
+#[test]
+fn a_connection_shows_its_role_its_state_and_what_waits() {
+    let mut bench = Bench::open(Role::Server, config(|_| {}));
+    bench.connection.send_text(bench.now, "secret").unwrap();
+    let shown = |bench: &Bench| format!("{:?}", bench.connection);
+    assert_eq!(shown(&bench), "Connection { role: Server, state: Open, buffered_len: 8, .. }");
+    bench.connection.abort();
+    assert_eq!(shown(&bench), "Connection { role: Server, state: Closed, buffered_len: 0, .. }");
+    for (state, name) in [
+        (ReadyState::Connecting, "connecting"),
+        (ReadyState::Open, "open"),
+        (ReadyState::Closing, "closing"),
+        (ReadyState::Closed, "closed"),
+    ] {
+        assert_eq!(state.to_string(), name);
+    }
+}
+
+#[test]
+fn a_stream_that_has_ended_is_not_to_be_read() {
+    for role in ROLES {
+        let mut bench = Bench::open(role, config(|_| {}));
+        assert!(bench.connection.wants_read());
+        bench.buf.extend_from_slice(&wire_to(role, &[text("a")]));
+        bench.connection.handle_eof();
+        assert_eq!(bench.connection.state(), ReadyState::Open, "a message is still to be decoded");
+        assert!(!bench.connection.wants_read(), "{role:?}");
+    }
+}
+
+/// What arrived before the transport failed is delivered, and then the end is the transport's, whatever was called and decoded meanwhile.
+#[test]
+fn a_transport_that_fails_is_the_end_whoever_closes_behind_it() {
+    for role in ROLES {
+        for (remote, by, peer_code) in [(false, None, None), (true, Some(Side::Remote), Some(CloseCode(4001)))] {
+            let mut bench = Bench::open(role, config(|_| {}));
+            bench.buf.extend_from_slice(&wire_to(role, &[text("a")]));
+            if remote {
+                bench.buf.extend_from_slice(&wire_to(role, &[close(4001, "bye")]));
+            }
+            bench.connection.send_text(bench.now, "never leaves").unwrap();
+            bench.connection.handle_transport_error();
+            assert_eq!(
+                bench.next_deadline().map(|(_, deadline)| deadline),
+                Some(Deadline::Ping),
+                "nothing will be written"
+            );
+            bench.connection.close(bench.now, CloseCode(4000), "late").unwrap();
+            assert_eq!(bench.connection.state(), ReadyState::Open, "{role:?}");
+            let mut seen = bench.poll();
+            assert_eq!(seen.remove(0), Seen::Text("a".into()));
+            let closed = only_closed(seen.split_off(usize::from(remote)));
+            assert_eq!((closed.cause, closed.clean, closed.peer_code), (CloseCause::TransportFailed, false, peer_code));
+            assert!(by.is_none_or(|by| closed.by == by), "{role:?}: {closed:?}");
+        }
+    }
+}

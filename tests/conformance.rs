@@ -595,6 +595,25 @@ fn what_a_connection_sends_is_masked_by_a_client_only() {
     }
 }
 
+#[test]
+fn a_payload_that_is_handed_over_is_masked_by_a_client_all_the_same() {
+    use sansocket::connection::SHARED_PAYLOAD_LEN_MIN;
+    for role in ROLES {
+        for len in [SHARED_PAYLOAD_LEN_MIN - 1, SHARED_PAYLOAD_LEN_MIN, 3 * SHARED_PAYLOAD_LEN_MIN] {
+            let mut bench = Bench::open(role, config(|_| {}));
+            let text = "a".repeat(len);
+            bench.connection.send_binary_shared(bench.now, &text.clone().into()).unwrap();
+            bench.connection.send_text_shared(bench.now, &text.clone().into()).unwrap();
+            let sent = bench.flush_frames();
+            assert_eq!(sent.len(), 2);
+            for (sent, opcode) in sent.iter().zip([0x2, 0x1]) {
+                assert_eq!((sent.fin, sent.opcode, &sent.payload[..]), (true, opcode, text.as_bytes()));
+                assert_eq!(sent.key.is_some(), role == Role::Client, "{role:?}, {len} bytes");
+            }
+        }
+    }
+}
+
 /// After its own Close an endpoint sends nothing more, but still hears what the peer sent before its own.
 #[test]
 fn messages_still_arrive_between_our_close_and_the_peers() {

@@ -210,6 +210,10 @@ fn the_round_trip_is_measured_by_the_payload_of_the_last_ping() {
             other => panic!("{other:?}"),
         }
     };
+    // What is written behind the ping is not part of it.
+    bench.at(25 * SEC + 10 * MS);
+    bench.connection.send_text(bench.now, "behind it").unwrap();
+    bench.flush();
     bench.at(25 * SEC + 70 * MS);
     assert_eq!(rtt_of(&mut bench, b"unasked"), None);
     assert_eq!(bench.connection.rtt(), None);
@@ -222,6 +226,23 @@ fn the_round_trip_is_measured_by_the_payload_of_the_last_ping() {
     assert_eq!(rtt_of(&mut bench, &first), None, "an old one");
     assert_eq!(rtt_of(&mut bench, &second), Some(30 * MS));
     assert_eq!(bench.connection.rtt(), Some(30 * MS));
+}
+
+/// Whoever closes asks for the peer's Close, not for what it owed before.
+#[test]
+fn a_deadline_that_has_passed_but_is_not_judged_is_forgotten_by_a_close() {
+    for role in ROLES {
+        let limits = only(|config| (config.idle_timeout, config.close_timeout) = (Some(60 * SEC), Some(5 * SEC)));
+        let mut bench = Bench::open(role, limits);
+        bench.at(60 * SEC);
+        bench.connection.handle_timeout(bench.now);
+        bench.connection.close(bench.now, CloseCode::NORMAL, "").unwrap();
+        assert_eq!(bench.poll(), []);
+        assert_eq!(bench.flush_frames()[0].as_close().unwrap().0, 1000, "{role:?}");
+        bench.receive_frames(&[close(1000, "")]);
+        let closed = only_closed(bench.eof());
+        assert_eq!((closed.clean, closed.cause), (true, CloseCause::CloseFrame), "{role:?}");
+    }
 }
 
 #[test]
@@ -332,6 +353,8 @@ fn output_that_nobody_takes_hits_the_write_deadline() {
         bench.connection.send_text(bench.now, "b").unwrap();
         assert_eq!(bench.next_deadline(), Some((35 * SEC, Deadline::Write)), "from the first byte that waits");
         bench.at(34 * SEC);
+        bench.connection.advance_outgoing(bench.now, 0);
+        assert_eq!(bench.next_deadline(), Some((35 * SEC, Deadline::Write)), "nothing was taken");
         bench.connection.advance_outgoing(bench.now, 1);
         let seen = strikes_at(&mut bench, 64 * SEC, Deadline::Write);
         ended_by(seen, Deadline::Write);

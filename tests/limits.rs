@@ -233,10 +233,54 @@ fn decoding_pauses_on_answers_above_a_long_message() {
             assert_eq!(bench.receive_frames(&[text("question")]), [Seen::Text("question".into())]);
             bench.connection.send_binary(bench.now, &[7; 2000]).unwrap();
             assert!(matches!(bench.connection.can_send(), Err(SendError::AboveHighWaterMark { .. })), "one answer");
+            assert_eq!(bench.poll(), []);
+            assert!(bench.connection.can_send().is_err(), "that there is no event gives no room for an answer");
             let written = (2000 + header) as isize - above;
             bench.connection.advance_outgoing(bench.now, written as usize);
             pauses(&mut bench, is_paused);
         }
+    }
+}
+
+/// Pongs do not pause decoding behind a long message before there are too many, and what is left of them counts when they leave one by one.
+#[test]
+fn as_many_pongs_as_may_wait_are_tolerated_behind_a_long_message() {
+    for role in ROLES {
+        let frame_len = 125 + if role == Role::Client { 6 } else { 2 };
+        let limits = limited(|config| (config.high_water_mark, config.unsent_pongs_max) = (1000, 4));
+        let mut bench = Bench::open(role, limits.clone());
+        bench.connection.send_binary(bench.now, &[7; 5000]).unwrap();
+        for number in 1..=4 {
+            assert!(!bench.connection.is_paused(), "{role:?}, before ping {number}");
+            bench.receive_frames(&[ping(vec![b'p'; 125])]);
+        }
+        assert!(bench.connection.is_paused(), "{role:?}, four pongs wait");
+
+        let mut bench = Bench::open(role, limits);
+        bench.connection.send_binary(bench.now, &[7; 5000]).unwrap();
+        let message = bench.connection.buffered_len();
+        for number in 1..=4 {
+            bench.receive_frames(&[ping(vec![b'p'; 125])]);
+            bench.connection.advance_outgoing(bench.now, 1);
+            assert!(!bench.connection.is_paused(), "{role:?}, ping {number}: something was written");
+        }
+        // The bytes that have left are room, too, but for less than a pong.
+        assert_eq!(bench.connection.buffered_len(), message + 4 * frame_len - 4);
+        bench.receive_frames(&[ping(vec![b'p'; 125])]);
+        assert!(bench.connection.is_paused(), "{role:?}, a fifth");
+    }
+}
+
+#[test]
+fn a_long_message_that_has_left_excuses_no_pongs() {
+    for role in ROLES {
+        let frame_len = 125 + if role == Role::Client { 6 } else { 2 };
+        let mut bench = Bench::open(role, limited(|config| config.high_water_mark = 1000));
+        bench.connection.send_binary(bench.now, &[7; 5000]).unwrap();
+        bench.flush();
+        let pings = vec![ping(vec![b'p'; 125]); 30];
+        assert_eq!(bench.receive_frames(&pings).len(), 1000 / frame_len + 1, "{role:?}");
+        assert!(bench.connection.is_paused());
     }
 }
 

@@ -194,3 +194,26 @@ pub enum StreamOrder {
     /// Drop the transport. The last order.
     Drop,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_in_words() {
+        let clean = Closed {
+            peer_code: Some(CloseCode::NORMAL),
+            clean: true,
+            ..Closed::local(CloseCode::NORMAL, "done".to_owned(), CloseCause::CloseFrame)
+        };
+        assert_eq!(clean.to_string(), "closed by this end, 1000 (normal closure) \"done\"");
+        let cut = Closed {
+            by: Side::Remote,
+            ..Closed::local(CloseCode::ABNORMAL, String::new(), CloseCause::Deadline(Deadline::Pong))
+        };
+        assert_eq!(
+            cut.to_string(),
+            "ended without a complete closing handshake by the peer, 1006 (abnormal closure): pong timeout passed"
+        );
+    }
+}

@@ -98,4 +98,21 @@ mod tests {
         }
         assert_ne!(Keystream::new([8; 32]).take::<16>(), Keystream::new([7; 32]).take::<16>());
     }
+
+    #[test]
+    fn what_does_not_fit_into_the_rest_of_a_batch_comes_from_the_next() {
+        let batch = |number: u8| {
+            let (mut nonce, mut bytes) = ([0; 12], [0; BATCH_LEN]);
+            nonce[0] = number;
+            ChaCha8::new(&[7; 32].into(), &nonce.into()).apply_keystream(&mut bytes);
+            bytes
+        };
+        let mut keystream = Keystream::new([7; 32]);
+        for at in (0..BATCH_LEN - 4).step_by(4) {
+            assert_eq!(keystream.take::<4>(), batch(0)[at..at + 4], "byte {at}");
+        }
+        assert_eq!(keystream.take::<8>(), batch(1)[..8], "the last four bytes of the first are left out");
+        assert_eq!(keystream.take::<BATCH_LEN>(), batch(2));
+        assert_eq!(keystream.take::<4>(), batch(3)[..4]);
+    }
 }
