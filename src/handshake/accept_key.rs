@@ -133,6 +133,7 @@ mod tests {
         for byte in 0..=255 {
             let key = encode_key([byte; 16]);
             assert!(is_key(key.as_bytes()), "{key:?}");
+            assert_eq!(format!("{key:?}"), format!("ClientKey({:?})", key.as_str()));
             assert_eq!(key.accept(), accept_key(key.as_bytes()));
         }
     }

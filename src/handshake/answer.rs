@@ -408,4 +408,18 @@ mod tests {
         assert_eq!(accept("c").check(&offered), Err(SubprotocolError::NotOffered.into()));
         assert_eq!(accept("a").check(&[("Host", "a")]), Err(SubprotocolError::NotOffered.into()));
     }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn reason_phrases_are_those_of_the_registry() {
+        // RFC 9110 has given these another name; the others are of no use to a WebSocket.
+        let renamed = [(413, "Content Too Large"), (422, "Unprocessable Content")];
+        let useless = [100, 102, 103, 203, 206, 207, 208, 226, 305, 416, 418, 424, 506, 508, 510];
+        for status in 100..600 {
+            let registered = http::StatusCode::from_u16(status).unwrap().canonical_reason().unwrap_or_default();
+            let renamed = renamed.iter().find(|(renamed, _)| *renamed == status).map(|(_, phrase)| *phrase);
+            let expected = if useless.contains(&status) { "" } else { renamed.unwrap_or(registered) };
+            assert_eq!(reason_phrase(status), expected, "{status}");
+        }
+    }
 }

@@ -274,6 +274,10 @@ mod tests {
         let request = request.header("Cookie", "id=s3cret").unwrap().header("Authorization", "Bearer s3cret").unwrap();
         let debug = format!("{request:?}");
         assert!(!debug.contains("s3cret") && !debug.contains("czNjcmV0"), "{debug}");
+        assert!(
+            debug.starts_with("ClientRequest { url: wss://(hidden)@h/?(hidden), subprotocols: [], headers: "),
+            "{debug}"
+        );
         let error = request.header("Authorization", "s3cret\n").unwrap_err();
         assert_eq!(error.to_string(), "byte 0x0a at offset 6 is not allowed in the value of a header field");
     }

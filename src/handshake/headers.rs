@@ -359,5 +359,16 @@ mod tests {
         let debug = format!("{owned:?}");
         assert!(!debug.contains("s3cret"), "{debug}");
         assert!(debug.contains("visible"), "{debug}");
+        assert!(!owned.is_empty() && OwnedHeaders::new().is_empty());
+    }
+
+    #[test]
+    fn lent_fields_show_themselves_without_credentials() {
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nCookie: s3cret\r\n\r\n";
+        let request = crate::handshake::parse_request(head, 10).unwrap();
+        assert_eq!(format!("{:?}", request.headers), r#"{"Host": "h", "Cookie": "(hidden)"}"#);
+        assert!(!request.headers.is_empty());
+        let request = crate::handshake::parse_request(b"GET / HTTP/1.1\r\n\r\n", 10).unwrap();
+        assert!(request.headers.is_empty());
     }
 }

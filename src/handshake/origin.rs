@@ -309,6 +309,20 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_has_a_scheme_a_host_and_a_port() {
+        for (text, scheme, host, port) in [
+            ("https://good.com", "https", "good.com", Some(443)),
+            ("http://good.com:8080", "http", "good.com", Some(8080)),
+            ("http://[::1]", "http", "::1", Some(80)),
+            ("app://x", "app", "x", None),
+        ] {
+            let origin = Origin::parse(text).unwrap();
+            assert_eq!((origin.scheme(), origin.host(), origin.port()), (scheme, host, port));
+            assert_eq!(format!("{origin:?}"), text);
+        }
+    }
+
+    #[test]
     fn a_list_compares_scheme_host_and_port() {
         let policy = OriginPolicy::list(["https://Good.com", "http://dev.local:3000", "app://x", "ext://y:1"]).unwrap();
         let table = [
@@ -324,6 +338,7 @@ mod tests {
             ("https://evilgood.com", false),
             ("https://good.com/", false),
             ("app://x:1", false),
+            ("app://x:443", false),
             ("ext://y", false),
             ("null", false),
             ("", false),

@@ -29,6 +29,8 @@ fn the_request_of_the_rfc_is_accepted() {
     let asked = check_extended_connect(&RFC, RFC_FIELDS, &OriginPolicy::SameOrigin).unwrap();
     assert_eq!((asked.authority, asked.path, asked.is_secure), ("server.example.com", "/chat", true));
     assert_eq!(asked.subprotocols, ["chat", "superchat"]);
+    let shown = r#"ExtendedConnect { authority: "server.example.com", path: "/chat", is_secure: true, subprotocols: ["chat", "superchat"] }"#;
+    assert_eq!(format!("{asked:?}"), shown);
 }
 
 #[test]
@@ -164,6 +166,9 @@ fn a_clients_request_is_what_the_rfc_wants() {
     assert!(check_extended_connect(&pseudo, &connect.headers, &OriginPolicy::Any).is_ok());
     let debug = format!("{connect:?}");
     assert!(!debug.contains("dTpw") && !debug.contains("?x"), "{debug}");
+    let pseudo = format!("{pseudo:?}");
+    assert!(debug.contains(&pseudo) && debug.contains(r#""sec-websocket-version": "13""#), "{debug}");
+    assert!(pseudo.starts_with("PseudoHeaders {") && pseudo.contains(r#"path: Some("/chat?(hidden)")"#), "{pseudo}");
 
     let plain = ClientRequest::new("ws://h").unwrap();
     let connect = connect_request(&plain, Some("a\r\nb: c"));
