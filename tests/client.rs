@@ -511,3 +511,134 @@ fn a_refused_token_is_the_end_unless_there_is_another() {
         assert!(matches!(rig.end(), Some(End::Stopped(cause)) if refusal(cause) == Some(status)), "{status}");
     }
 }
+
+#[test]
+fn an_attempt_begins_when_it_is_due_and_after_what_has_happened_is_told() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.accept();
+    rig.cut();
+    let due = rig.client.poll_timeout().unwrap();
+    rig.now = due - MS;
+    rig.client.handle_timeout(rig.now);
+    assert!(rig.order().is_none() && rig.client.state() == ClientState::Waiting, "too early");
+    rig.now = due;
+    assert!(matches!(rig.order(), Some(Order::Connect(_))), "whoever only asks for orders is late, but not stuck");
+    assert!(rig.order().is_none(), "each order comes once");
+
+    let failure = ConnectFailure { kind: ConnectFailureKind::Io, message: "no".into() };
+    rig.client.handle_connect_failed(rig.now, failure);
+    rig.now = rig.client.poll_timeout().unwrap();
+    rig.client.handle_timeout(rig.now);
+    assert_eq!(rig.client.state(), ClientState::Connecting);
+    assert!(rig.order().is_none(), "first that the last one failed");
+    rig.run();
+    assert!(rig.events().iter().any(|event| matches!(event, ClientEvent::AttemptFailed { .. })));
+    assert!(matches!(rig.order(), Some(Order::Connect(_))));
+}
+
+#[test]
+fn whoever_prepares_an_attempt_has_all_the_time_there_is() {
+    let mut rig = Rig::new(config(|config| config.asks_before_attempt = true));
+    assert!(matches!(rig.order(), Some(Order::Prepare { .. })));
+    let due = rig.client.poll_timeout().unwrap();
+    rig.now = due - MS;
+    rig.client.handle_timeout(rig.now);
+    rig.client.handle_prepared(rig.now, Prepared::Unchanged);
+    assert!(matches!(rig.order(), Some(Order::Connect(_))));
+}
+
+#[test]
+fn a_fault_of_the_server_orders_the_end_of_the_stream() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.accept();
+    rig.server = None;
+    rig.input.extend_from_slice(b"\x83\x00"); // opcode 3 is reserved
+    rig.run();
+    assert!(rig.order().is_none(), "the Close first");
+    rig.client.advance_outgoing(rig.now, rig.client.outgoing().len());
+    assert!(matches!(rig.order(), Some(Order::ShutdownWrite)));
+    assert!(rig.order().is_none());
+    rig.strike();
+    assert!(matches!(rig.order(), Some(Order::Drop)), "after close_timeout");
+}
+
+#[test]
+fn the_first_close_is_the_one_that_counts() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.client.send(rig.now, "never leaves").unwrap();
+    assert!(rig.order().is_some());
+    for (len, seconds, is_taken) in [(124, 1, false), (123, 3, true), (122, 2, true)] {
+        let closed = rig.client.close(rig.now, CloseCode::NORMAL, &"x".repeat(len), seconds * SEC);
+        assert_eq!(closed.is_ok(), is_taken, "{len} bytes");
+    }
+    assert_eq!(rig.client.poll_timeout(), Some(rig.start + 3 * SEC));
+}
+
+#[test]
+fn everything_is_counted() {
+    let mut rig = Rig::new(config(|config| config.queue.overflow = sansocket::client::Overflow::DropNewest));
+    rig.accept();
+    let before = rig.client.metrics(rig.now);
+    assert_eq!((before.attempts, before.connections, before.reconnections, before.uptime), (1, 1, 0, Duration::ZERO));
+    rig.client.send(rig.now, "abc").unwrap();
+    rig.run();
+    rig.at(2 * SEC);
+    rig.say("hello");
+    let after = rig.client.metrics(rig.now);
+    assert_eq!((after.bytes_sent - before.bytes_sent, after.bytes_received - before.bytes_received), (6 + 3, 2 + 5));
+    assert_eq!((after.messages_sent, after.messages_received, after.uptime), (1, 1, 2 * SEC));
+    let mut slices = [std::io::IoSlice::new(&[]); 4];
+    rig.client.send(rig.now, "waits").unwrap();
+    while rig.client.poll_event(rig.now, &mut rig.input).is_some() {}
+    let filled = rig.client.outgoing_slices(&mut slices);
+    assert_eq!((filled, &slices[0][..]), (1, rig.client.outgoing()));
+    assert_eq!(slices[0].len(), 6 + 5);
+    assert_eq!((rig.client.metrics(rig.now).queued_messages, rig.client.metrics(rig.now).queued_bytes), (1, 5));
+    rig.cut();
+    rig.at(3 * SEC);
+    assert_eq!(rig.client.metrics(rig.now).uptime, 2 * SEC, "not while there is none");
+    rig.strike();
+    rig.accept();
+    rig.at(10 * SEC);
+    let end = rig.client.metrics(rig.now);
+    assert_eq!((end.attempts, end.connections, end.reconnections), (2, 2, 1));
+    assert_eq!((end.messages_sent, end.messages_resent, end.queued_messages), (2, 0, 0));
+    rig.cut();
+    for _ in 0..3 {
+        rig.client.send(rig.now, "never").unwrap();
+    }
+    rig.client.abort(rig.now);
+    rig.run();
+    assert_eq!(rig.client.metrics(rig.now).messages_dropped, 3);
+}
+
+#[test]
+fn states_and_ends_are_told_in_words_and_credentials_in_none() {
+    for (state, name) in [
+        (ClientState::Waiting, "waiting"),
+        (ClientState::Connecting, "connecting"),
+        (ClientState::Authenticating, "authenticating"),
+        (ClientState::Open, "open"),
+        (ClientState::Closing, "closing"),
+        (ClientState::Closed, "closed"),
+    ] {
+        assert_eq!(state.to_string(), name);
+    }
+    for (end, words) in [
+        (End::Closed(None), "closed while there was no connection"),
+        (End::Aborted, "aborted"),
+        (End::Stopped(Cause::HeartbeatLost), "stopped, since it would fail again: the heartbeat was lost"),
+        (End::GaveUp(Cause::AuthTimedOut), "gave up: the credentials were not answered in time"),
+    ] {
+        assert_eq!(end.to_string(), words);
+    }
+    let config = config(|config| {
+        with_auth(config);
+        config.heartbeat.beat = Beat::Message { message: "beat".into(), is_answer: Arc::new(|_| false) };
+    });
+    let shown = format!("{config:?}");
+    assert!(shown.contains("Auth { timeout: 10s, .. }") && !shown.contains("token 1"), "{shown}");
+    assert!(shown.contains("beat: Message { message: "), "{shown}");
+    assert!(format!("{:?}", Beat::Ping).contains("Ping"));
+    assert_eq!(format!("{:?}", Rig::new(config).client), "Client { state: Waiting, queued_messages: 0, .. }");
+}

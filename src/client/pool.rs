@@ -142,4 +142,16 @@ mod tests {
             ["", "a", "b", "room 7"].iter().map(|key| pool.pick_by_key(key.as_bytes()).unwrap()).collect();
         assert_eq!(places, [3, 5, 0, 1]);
     }
+
+    #[test]
+    fn the_weights_are_those_of_every_other_process() {
+        let weights =
+            [(&b""[..], 0), (b"user 1", 0), (b"user 1", 1), (b"\xff", 1000)].map(|(key, place)| weight(key, place));
+        assert_eq!(
+            weights,
+            [0xE9D3_2759_6B86_9820, 0xDCB5_6978_A827_2AA4, 0xD05C_9043_B742_916E, 0xC212_0680_7F84_0C1A]
+        );
+        let pool = pool(&[Open, Waiting]);
+        assert_eq!(pool.states(), [Open, Waiting]);
+    }
 }
