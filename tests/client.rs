@@ -577,7 +577,15 @@ fn the_first_close_is_the_one_that_counts() {
 #[test]
 fn everything_is_counted() {
     let mut rig = Rig::new(config(|config| config.queue.overflow = sansocket::client::Overflow::DropNewest));
+    let is_again = |rig: &mut Rig| {
+        let again = |event| match event {
+            ClientEvent::Opened { again, .. } | ClientEvent::Ready { again } => Some(again),
+            _ => None,
+        };
+        rig.events().into_iter().filter_map(again).collect::<Vec<_>>()
+    };
     rig.accept();
+    assert_eq!(is_again(&mut rig), [false, false]);
     let before = rig.client.metrics(rig.now);
     assert_eq!((before.attempts, before.connections, before.reconnections, before.uptime), (1, 1, 0, Duration::ZERO));
     rig.client.send(rig.now, "abc").unwrap();
@@ -597,10 +605,12 @@ fn everything_is_counted() {
     rig.cut();
     rig.at(3 * SEC);
     assert_eq!(rig.client.metrics(rig.now).uptime, 2 * SEC, "not while there is none");
-    rig.strike();
+    let back = rig.strike();
     rig.accept();
+    assert_eq!(is_again(&mut rig), [true, true]);
     rig.at(10 * SEC);
     let end = rig.client.metrics(rig.now);
+    assert_eq!(end.uptime, 2 * SEC + (10 * SEC - back));
     assert_eq!((end.attempts, end.connections, end.reconnections), (2, 2, 1));
     assert_eq!((end.messages_sent, end.messages_resent, end.queued_messages), (2, 0, 0));
     rig.cut();
@@ -610,6 +620,13 @@ fn everything_is_counted() {
     rig.client.abort(rig.now);
     rig.run();
     assert_eq!(rig.client.metrics(rig.now).messages_dropped, 3);
+
+    let mut rig = Rig::new(config(|_| ()));
+    rig.accept();
+    rig.at(4 * SEC);
+    rig.client.abort(rig.now);
+    rig.at(6 * SEC);
+    assert_eq!(rig.client.metrics(rig.now).uptime, 4 * SEC, "of the last connection, too");
 }
 
 #[test]
@@ -641,4 +658,23 @@ fn states_and_ends_are_told_in_words_and_credentials_in_none() {
     assert!(shown.contains("beat: Message { message: "), "{shown}");
     assert!(format!("{:?}", Beat::Ping).contains("Ping"));
     assert_eq!(format!("{:?}", Rig::new(config).client), "Client { state: Waiting, queued_messages: 0, .. }");
+}
+
+#[test]
+fn what_a_server_may_not_have_received_is_in_doubt_unless_it_has_answered_a_close() {
+    for (by_client, expected) in [(true, 0), (false, 1)] {
+        let mut rig = Rig::new(config(|_| ()));
+        rig.accept();
+        rig.client.send(rig.now, "once").unwrap();
+        rig.run();
+        if by_client {
+            rig.client.close(rig.now, CloseCode::NORMAL, "", SEC).unwrap();
+        } else {
+            rig.server.as_mut().unwrap().close(rig.now, CloseCode::GOING_AWAY, "").unwrap();
+        }
+        rig.run();
+        let lost =
+            |event: &ClientEvent| if let ClientEvent::Lost { in_doubt, .. } = event { Some(*in_doubt) } else { None };
+        assert_eq!(rig.events.iter().find_map(lost), Some(expected), "{:?}", rig.events);
+    }
 }

@@ -386,7 +386,12 @@ mod tests {
         }
         queue.hand_over(10);
         queue.hand_over(20);
-        assert_eq!(queue.output_written(20), 2);
+        queue.confirm_output(20);
+        assert_eq!(outcomes(&mut queue), [], "what has not left has not arrived");
+        assert_eq!(queue.unwritten(), 2);
+        assert_eq!(queue.output_written(10), 1);
+        assert_eq!(queue.unwritten(), 1);
+        assert_eq!(queue.output_written(20), 1);
         queue.confirm_output(19);
         assert_eq!(outcomes(&mut queue), [(1, Outcome::Confirmed)]);
         assert_eq!(queue.requeue(), 1);

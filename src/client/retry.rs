@@ -229,10 +229,16 @@ mod tests {
             assert_eq!(policy.verdict(&closed(Side::Remote, code, CloseCause::CloseFrame)), verdict, "{code}");
         }
         assert_eq!(policy.verdict(&closed(Side::Remote, 1006, CloseCause::EndOfStream)), Retry);
-        assert_eq!(policy.verdict(&closed(Side::Local, 1002, CloseCause::CloseFrame)), Retry);
+        // Only the code of a Close that the peer began says what the peer wants.
+        assert_eq!(policy.verdict(&closed(Side::Local, 1008, CloseCause::CloseFrame)), Retry);
+        assert_eq!(policy.verdict(&closed(Side::Remote, 1008, CloseCause::TransportFailed)), Retry);
         assert_eq!(policy.verdict(&Cause::HeartbeatLost), Retry);
         assert_eq!(policy.verdict(&Cause::AuthRefused(String::new())), NeedsCredentials);
-        for (kind, verdict) in [(ConnectFailureKind::Io, Retry), (ConnectFailureKind::Unusable, Stop)] {
+        for (kind, verdict) in [
+            (ConnectFailureKind::Io, Retry),
+            (ConnectFailureKind::ProxyCredentials, NeedsCredentials),
+            (ConnectFailureKind::Unusable, Stop),
+        ] {
             assert_eq!(policy.verdict(&Cause::Connect(ConnectFailure { kind, message: String::new() })), verdict);
         }
     }
