@@ -23,6 +23,7 @@ const TARGETS: &[(&str, Body)] = &[
     #[cfg(feature = "json")]
     ("envelope", crate::json::fuzz::envelope),
     ("negotiation", handshake::fuzz::negotiation),
+    ("extended_connect", handshake::fuzz::extended_connect),
     ("url", handshake::fuzz::url),
 ];
 
