@@ -79,6 +79,7 @@ impl Inflated {
         if self.len() == 0 {
             *self = Self::default();
         } else if self.len() <= self.allocated / 2 {
+            // Otherwise a release after each step would move a long message each time.
             self.reallocate(self.len());
         }
     }
@@ -158,6 +159,90 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_much_larger_than_what_is_used_of_it_is_given_back() {
+        for (allocated, used, is_given_back) in [
+            (RETAINED_MAX - 1, 1, false),
+            (RETAINED_MAX, 1, false),
+            (RETAINED_MAX + 1, 1, true),
+            (400_000, 99_999, true),
+            (400_000, 100_000, false),
+            (400_000, 100_001, false),
+        ] {
+            let mut buf = Inflated::default();
+            buf.reallocate(allocated);
+            for _ in 0..100 {
+                buf.room(1, 1);
+                buf.advance(used);
+                buf.lend(0);
+            }
+            assert_eq!(buf.allocated() < allocated, is_given_back, "{used} of {allocated} used");
+        }
+    }
+
+    #[test]
+    fn it_grows_only_when_the_room_is_small_and_less_than_asked_for() {
+        for (spare, max, allocated) in [
+            (257, 4096, 1024),
+            (256, 4096, 1024),
+            (255, 4096, 2048),
+            (101, 100, 1024),
+            (100, 100, 1024),
+            (99, 100, 2048),
+        ] {
+            let mut buf = Inflated::default();
+            buf.reallocate(1024);
+            buf.advance(1024 - spare);
+            assert!(buf.room(1, max).len() >= max.min(ROOM_MIN), "{spare} of {max}");
+            assert_eq!(buf.allocated(), allocated, "{spare} of {max}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_lent_in_pieces_stays_in_the_room_it_began_in() {
+        let mut buf = Inflated::default();
+        for _ in 0..1000 {
+            let n = buf.room(1, 4096).len();
+            buf.advance(n);
+            buf.lend(3);
+            assert_eq!((buf.allocated(), buf.len()), (FIRST_LEN_MIN, 3));
+        }
+        // But not when what is kept leaves little of it: then moving it would gain too little.
+        for (keep, allocated) in [(511, 1024), (512, 1024), (513, 2048)] {
+            let mut buf = Inflated::default();
+            buf.reallocate(1024);
+            buf.advance(1024);
+            buf.lend(keep);
+            assert!(buf.room(1, 4096).len() >= ROOM_MIN);
+            assert_eq!((buf.allocated(), buf.len()), (allocated, keep));
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_released_after_each_step_is_moved_a_bounded_number_of_times() {
+        let mut buf = Inflated::default();
+        let mut moved = 0;
+        while buf.len() < 100_000 {
+            let before = buf.storage.as_ptr();
+            let n = buf.room(1, 100).len();
+            let between = buf.storage.as_ptr();
+            moved += if between == before { 0 } else { buf.len() };
+            buf.advance(n);
+            buf.release();
+            moved += if buf.storage.as_ptr() == between { 0 } else { buf.len() };
+        }
+        assert!(moved <= 3 * buf.len(), "{moved} bytes moved for {}", buf.len());
+    }
+
+    #[test]
+    fn more_than_the_room_counts_as_all_of_it() {
+        let mut buf = Inflated::default();
+        buf.reallocate(1024);
+        buf.advance(10);
+        buf.advance(usize::MAX);
+        assert_eq!(buf.message(), [0; 1024]);
+    }
+
+    #[test]
     fn what_is_lent_in_part_goes_on_with_the_rest() {
         let mut buf = Inflated::default();
         buf.room(10, 5).copy_from_slice(b"abcde");
@@ -183,5 +268,14 @@ mod tests {
             assert_eq!((taken.len(), taken.as_ptr() == before), (len, is_shared), "{len} bytes");
             assert_eq!(buf.len(), 0);
         }
+    }
+
+    #[test]
+    fn what_is_taken_leaves_the_rest() {
+        let mut buf = Inflated::default();
+        buf.reallocate(1000);
+        buf.advance(1000);
+        let lent = buf.lend(3);
+        assert_eq!((buf.take(lent).into_bytes().len(), buf.message()), (997, &[0; 3][..]));
     }
 }

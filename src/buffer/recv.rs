@@ -86,7 +86,7 @@ impl RecvBuf {
             #[cfg(feature = "deflate")]
             lends_inflated: false,
             allocated: 0,
-            read_size: read_size.clamp(64, 16 * 1024 * 1024) as u32,
+            read_size: read_size.clamp(READ_SIZE_MIN, READ_SIZE_MAX) as u32,
             awaited: 0,
             roomy_rounds: 0,
         }
@@ -142,11 +142,6 @@ impl RecvBuf {
     #[inline]
     pub fn unread(&self) -> &[u8] {
         &self.storage[self.read..self.end]
-    }
-
-    #[inline]
-    pub(crate) fn has_unread(&self) -> bool {
-        self.read != self.end
     }
 
     /// Drops the first `len` bytes of [`unread`](Self::unread), or all when it has fewer.
@@ -252,17 +247,16 @@ impl RecvBuf {
             self.inflated = other.inflated.take();
         }
         let (message_len, left) = (other.stored_message_len(), other.stored_len());
-        if self.storage.len() < left {
-            self.make_room(left);
-        }
+        self.make_room(left);
         other.copy_left_to(&mut self.storage);
         (self.joined, self.read, self.end) = (message_len, message_len, left);
         (other.start, other.joined, other.read, other.end) = (0, 0, 0, 0);
     }
 
-    /// Gives the allocation back, or as much of it as nothing is left in. For a connection that goes idle.
+    /// Gives the allocation back, but for what is left in it; none of it while that is more than half. For a connection that goes idle.
     pub fn release(&mut self) {
         self.forget_lent();
+        // Otherwise a release after each read would move a long message each time.
         if self.stored_len() <= self.allocated / 2 {
             self.reallocate(self.stored_len());
         }
@@ -486,23 +480,24 @@ impl RecvBuf {
     #[inline]
     fn compact_when_cheap(&mut self) {
         let left = self.stored_len();
-        if left == 0 && self.allocated <= SPIKE_FACTOR * self.read_size() {
-            (self.start, self.joined, self.read, self.end) = (0, 0, 0, 0);
-        } else if (self.end - left) / DEAD_FACTOR_MIN >= left {
-            self.compact();
+        if (self.end - left) / DEAD_FACTOR_MIN < left {
+            return;
+        }
+        if self.allocated > SPIKE_FACTOR * self.read_size() && self.is_spike_over() {
+            self.reallocate(left);
+        } else if left == 0 {
+            self.rebase();
+        } else {
+            self.close_up();
         }
     }
 
-    /// Makes what is left, which is little, start at the front; gives back a spike's memory when it has not been needed for a while.
-    fn compact(&mut self) {
-        if self.allocated > SPIKE_FACTOR * self.read_size() {
-            let roomy = self.end < self.allocated / SPIKE_FACTOR;
-            self.roomy_rounds = if roomy { self.roomy_rounds + 1 } else { 0 };
-            if self.roomy_rounds >= ROOMY_ROUNDS_MAX {
-                return self.reallocate(self.stored_len());
-            }
-        }
-        self.close_up();
+    /// Counts a round that a buffer made large by a spike was used for, and tells whether it has not been needed for a while.
+    #[cold]
+    fn is_spike_over(&mut self) -> bool {
+        let is_roomy = self.end < self.allocated / SPIKE_FACTOR;
+        self.roomy_rounds = if is_roomy { self.roomy_rounds + 1 } else { 0 };
+        self.roomy_rounds >= ROOMY_ROUNDS_MAX
     }
 
     /// Provides for at least `room` spare bytes.
@@ -510,11 +505,11 @@ impl RecvBuf {
     fn make_room(&mut self, room: usize) {
         let left = self.stored_len();
         let needed = left + room;
-        if needed <= self.storage.len() && left <= self.storage.len() / 2 {
+        if left > self.storage.len() / 2 {
+            self.reallocate(needed.max(2 * self.storage.len()));
+        } else if needed <= self.storage.len() {
             // Each move frees at least as much as it moves, so all moves together cost no more than the reads.
             self.close_up();
-        } else if left > self.storage.len() / 2 {
-            self.reallocate(needed.max(2 * self.storage.len()));
         } else {
             self.reallocate(needed);
         }
@@ -572,6 +567,9 @@ impl std::fmt::Debug for RecvBuf {
 /// one read.
 pub const READ_SIZE: usize = 16 * 1024 + 64;
 
+const READ_SIZE_MIN: usize = 64;
+const READ_SIZE_MAX: usize = 16 * 1024 * 1024;
+
 /// Less room than this part of the read size is not worth a call to the kernel.
 const ROOM_MIN_DIVISOR: usize = 4;
 /// How much larger than a taken payload the memory may be that it keeps alive.
@@ -626,6 +624,89 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_read_is_offered_64_bytes_to_16_mi() {
+        const MI: usize = 1024 * 1024;
+        for (read_size, offered) in [
+            (0, 64),
+            (63, 64),
+            (64, 64),
+            (65, 65),
+            (16 * MI - 1, 16 * MI - 1),
+            (16 * MI, 16 * MI),
+            (16 * MI + 1, 16 * MI),
+            (usize::MAX, 16 * MI),
+        ] {
+            assert_eq!(RecvBuf::with_read_size(read_size).spare_mut().len(), offered, "{read_size}");
+        }
+    }
+
+    #[test]
+    fn a_read_is_offered_a_quarter_of_the_read_size_at_least() {
+        for (unread, offered, capacity) in [(767, 257, 1024), (768, 256, 1024), (769, 1024, 2048)] {
+            let mut buf = RecvBuf::with_read_size(1024);
+            buf.extend_from_slice(&vec![7; unread]);
+            assert_eq!((buf.spare_mut().len(), buf.capacity()), (offered, capacity), "{unread} unread");
+        }
+    }
+
+    #[test]
+    fn what_fits_is_appended_without_growing() {
+        for (len, capacity) in [(23, 1024), (24, 1024), (25, 2048)] {
+            let mut buf = RecvBuf::with_read_size(1024);
+            buf.extend_from_slice(&[7; 1000]);
+            buf.extend_from_slice(&vec![7; len]);
+            assert_eq!((buf.unread(), buf.capacity()), (&[7; 1025][..1000 + len], capacity), "{len} more");
+        }
+    }
+
+    /// So that all moves together cost no more than the reads, and no memory is taken that need not be.
+    #[test]
+    fn it_doubles_when_more_than_half_is_left_and_reuses_what_is_dead_otherwise() {
+        for (received, left, capacity) in [
+            (2048, 1023, 2048),
+            (2048, 1024, 2048),
+            (2048, 1025, 4096),
+            (1024, 511, 1535), // has no place for a read, dead or not
+            (1024, 512, 1536),
+            (1024, 513, 2048),
+        ] {
+            let mut buf = RecvBuf::with_read_size(1024);
+            buf.extend_from_slice(&vec![7; received]);
+            buf.skip(received - left);
+            assert!(buf.spare_mut().len() >= 1023, "{left} left of {received}");
+            assert_eq!((buf.capacity(), buf.unread().len()), (capacity, left), "{left} left of {received}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_moved_when_it_is_little_beside_what_is_dead() {
+        for (dead, offered) in [(159, 855), (160, 1014), (161, 1014)] {
+            let mut buf = RecvBuf::with_read_size(1024);
+            buf.extend_from_slice(&vec![7; dead + 10]);
+            buf.skip(dead);
+            assert_eq!(buf.spare_mut().len(), offered, "{dead} dead");
+            assert_eq!(buf.unread(), [7; 10]);
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_released_after_each_read_is_moved_a_bounded_number_of_times() {
+        let mut buf = RecvBuf::with_read_size(64);
+        let mut moved = 0;
+        while buf.len() < 100_000 {
+            let before = buf.storage.as_ptr();
+            let n = buf.spare_mut().len();
+            let between = buf.storage.as_ptr();
+            moved += if between == before { 0 } else { buf.len() };
+            buf.advance_received(n);
+            buf.join(n, MessageKind::Binary, [0; 4]);
+            buf.release();
+            moved += if buf.storage.as_ptr() == between { 0 } else { buf.len() };
+        }
+        assert!(moved <= 2 * buf.len(), "{moved} bytes moved for {}", buf.len());
+    }
+
     /// So that the next frame begins at the front, and no part of it is ever moved.
     #[test]
     fn in_the_middle_of_a_long_frame_a_read_is_offered_no_more_than_its_rest() {
@@ -664,6 +745,27 @@ mod tests {
         buf.skip(10);
         buf.release();
         assert_eq!(buf.capacity(), 0);
+    }
+
+    #[test]
+    fn only_what_is_much_larger_than_a_read_and_than_what_is_used_of_it_is_given_back() {
+        for (capacity, used, is_given_back) in [
+            (255, 1, false),
+            (256, 1, false),
+            (257, 1, true),
+            (1024, 255, true),
+            (1024, 256, false),
+            (1024, 257, false),
+        ] {
+            let mut buf = filled(&vec![7; capacity]);
+            buf.skip(capacity);
+            assert_eq!(buf.capacity(), capacity);
+            for _ in 0..100 {
+                buf.extend_from_slice(&vec![7; used]);
+                buf.skip(used);
+            }
+            assert_eq!(buf.capacity() < capacity, is_given_back, "{used} of {capacity} used");
+        }
     }
 
     /// Control frames between fragments leave a gap, which is not what is left.
@@ -732,6 +834,59 @@ mod tests {
         shared.join(6, MessageKind::Text, [0; 4]);
         shared.lend_message(0);
         assert_eq!(shared.lent(), b"abcdefghi");
+    }
+
+    #[cfg(feature = "deflate")]
+    fn inflating(len: usize) -> RecvBuf {
+        let mut buf = filled(b"");
+        let (_, room) = buf.inflate(0, 1000);
+        assert!(room.len() >= len);
+        buf.advance_inflated(0, len);
+        buf
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn the_capacity_is_that_of_both_allocations() {
+        let mut buf = inflating(1);
+        let inflated = buf.capacity();
+        assert!(inflated > 0);
+        buf.extend_from_slice(b"x");
+        assert_eq!(buf.capacity(), inflated + 64);
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_compressed_message_is_taken_over_and_room_for_one_is_kept() {
+        for (own, other) in [(0, 0), (0, 9), (9, 0), (8, 9)] {
+            let (mut shared, mut idle) = (inflating(own), inflating(other));
+            shared.take_over(&mut idle);
+            assert_eq!((shared.len(), idle.len()), (other, 0), "{own}, {other}");
+        }
+        let mut shared = inflating(0);
+        let capacity = shared.capacity();
+        shared.take_over(&mut filled(b""));
+        assert_eq!(shared.capacity(), capacity, "for the next message, of whichever connection");
+    }
+
+    #[test]
+    fn a_long_ascii_text_is_known_to_be_text_once_it_is_unmasked() {
+        for (len, kind, is_known) in [
+            (VECTOR_LEN_MIN, MessageKind::Text, true),
+            (VECTOR_LEN_MIN + 1, MessageKind::Text, true),
+            (VECTOR_LEN_MIN, MessageKind::Binary, false),
+        ] {
+            let mut buf = filled(&vec![b'a' ^ 1; len]);
+            buf.join(len, kind, [1; 4]);
+            assert_eq!(buf.storage.known_text(0..len).is_some(), is_known, "{len} of {kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_it_holds_is_not_for_logs() {
+        let mut buf = filled(b"secret");
+        buf.join(2, MessageKind::Text, [0; 4]);
+        assert_eq!(format!("{buf:?}"), "RecvBuf { unread: 4, message: 2, capacity: 64 }");
     }
 
     #[derive(Clone, Debug)]

@@ -45,9 +45,7 @@ impl SendBuf {
     /// Appends a header and a payload, which is masked if the header says so.
     #[inline(always)] // so that the header need not be laid out in memory
     pub(crate) fn push(&mut self, header: &Header, payload: &[u8]) {
-        if self.packed.capacity() - self.packed.len() < HEADER_LEN_MAX + payload.len() {
-            self.make_room(HEADER_LEN_MAX + payload.len());
-        }
+        self.provide(HEADER_LEN_MAX + payload.len());
         let start = self.packed.len();
         let mut bytes = [0; HEADER_LEN_MAX];
         let at = start + header.encode(&mut bytes);
@@ -63,9 +61,7 @@ impl SendBuf {
 
     /// Appends bytes that are no frame.
     pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
-        if self.packed.capacity() - self.packed.len() < bytes.len() {
-            self.make_room(bytes.len());
-        }
+        self.provide(bytes.len());
         self.packed.extend_from_slice(bytes);
         self.len += bytes.len();
     }
@@ -130,7 +126,7 @@ impl SendBuf {
             let packed = n.min(front.at - self.written);
             self.written += packed;
             n -= packed;
-            if self.written < front.at || n < front.payload.len() {
+            if n < front.payload.len() {
                 front.payload.advance(n);
                 return;
             }
@@ -174,6 +170,14 @@ impl SendBuf {
         }
         self.packed.clear();
         self.written = 0;
+    }
+
+    /// Sees to it that so many packed bytes more have room.
+    #[inline]
+    fn provide(&mut self, len: usize) {
+        if self.packed.capacity() - self.packed.len() < len {
+            self.make_room(len);
+        }
     }
 
     #[cold]
@@ -241,6 +245,68 @@ mod tests {
         assert!(!buf.takes_shared(usize::MAX));
         buf.advance(5);
         assert!(buf.takes_shared(SHARED_LEN_MAX), "as long as any payload can be");
+    }
+
+    /// All of `capacity` packed but for `spare`, and of that all written but for `left`.
+    fn packed(capacity: usize, spare: usize, left: usize) -> SendBuf {
+        let mut buf = SendBuf { packed: Vec::with_capacity(capacity), ..SendBuf::default() };
+        assert_eq!(buf.packed.capacity(), capacity);
+        buf.push_raw(&vec![7; capacity - spare]);
+        buf.advance(capacity - spare - left);
+        buf
+    }
+
+    #[test]
+    fn packed_bytes_are_moved_when_room_is_short_and_not_before() {
+        let header = Header { fin: true, rsv: Rsv::NONE, opcode: Opcode::Binary, masking_key: None, payload_len: 100 };
+        for (more, is_moved) in [(1, false), (0, false), (-1, true)] {
+            let mut buf = packed(1000, 100_usize.saturating_add_signed(more), 10);
+            buf.push_raw(&[7; 100]);
+            assert_eq!((buf.written == 0, buf.packed.capacity(), buf.len()), (is_moved, 1000, 110));
+            let mut buf = packed(1000, (HEADER_LEN_MAX + 100).saturating_add_signed(more), 10);
+            buf.push(&header, &[7; 100]);
+            assert_eq!((buf.written == 0, buf.packed.capacity(), buf.len()), (is_moved, 1000, 112));
+        }
+    }
+
+    /// So that a peer who takes a byte at a time does not cause a move for each.
+    #[test]
+    fn no_more_is_moved_than_was_written() {
+        for (left, is_moved) in [(499, true), (500, true), (501, false)] {
+            let mut buf = packed(1000, 0, left);
+            buf.push_raw(b"x");
+            assert_eq!((buf.written == 0, buf.packed.capacity() == 1000), (is_moved, is_moved), "{left} left");
+        }
+    }
+
+    #[test]
+    fn a_queue_that_never_runs_empty_reuses_its_room() {
+        let mut buf = SendBuf::default();
+        buf.push_raw(&[7; 1000]);
+        for _ in 0..1000 {
+            buf.push_raw(&[7; 100]);
+            buf.advance(100);
+            assert!(buf.packed.capacity() <= 4 * 1100, "{} for {}", buf.packed.capacity(), buf.len());
+        }
+    }
+
+    #[test]
+    fn only_what_is_much_larger_than_what_is_used_of_it_is_given_back() {
+        for (capacity, used, is_given_back) in [
+            (RETAINED_MAX - 1, 1, false),
+            (RETAINED_MAX, 1, false),
+            (RETAINED_MAX + 1, 1, true),
+            (40_000, 9_999, true),
+            (40_000, 10_000, false),
+            (40_000, 10_001, false),
+        ] {
+            let mut buf = packed(capacity, 0, 0);
+            for _ in 0..100 {
+                buf.push_raw(&vec![7; used]);
+                buf.advance(used);
+            }
+            assert_eq!(buf.packed.capacity() < capacity, is_given_back, "{used} of {capacity} used");
+        }
     }
 
     #[test]

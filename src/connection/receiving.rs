@@ -147,9 +147,9 @@ impl Connection {
     #[inline]
     fn is_between_reads(&self, input: &RecvBuf) -> bool {
         let receiving = &self.receiving;
-        !input.has_unread()
+        input.is_empty()
             && matches!(self.state, State::Open)
-            && (receiving.unread_len, receiving.joined_len, input.joined_len()) == (0, 0, 0)
+            && (receiving.unread_len, receiving.joined_len) == (0, 0)
             && receiving.is_at_rest()
             && self.timers.is_at_rest()
     }

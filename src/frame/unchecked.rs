@@ -222,7 +222,7 @@ impl TextBytes {
 
     /// A stretch of what is known to be text; `None` when it is not, or cuts a code point.
     #[inline]
-    fn known_text(&self, range: Range<usize>) -> Option<&str> {
+    pub(crate) fn known_text(&self, range: Range<usize>) -> Option<&str> {
         let start = range.start.checked_sub(self.text.start)?;
         let end = range.end.checked_sub(self.text.start)?;
         self.all_known_text().get(start..end)
