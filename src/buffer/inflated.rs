@@ -225,6 +225,7 @@ mod tests {
             let before = buf.storage.as_ptr();
             let n = buf.room(1, 100).len();
             let between = buf.storage.as_ptr();
+            assert!(n > 0);
             moved += if between == before { 0 } else { buf.len() };
             buf.advance(n);
             buf.release();

@@ -698,6 +698,7 @@ mod tests {
             let before = buf.storage.as_ptr();
             let n = buf.spare_mut().len();
             let between = buf.storage.as_ptr();
+            assert!(n > 0);
             moved += if between == before { 0 } else { buf.len() };
             buf.advance_received(n);
             buf.join(n, MessageKind::Binary, [0; 4]);
