@@ -189,6 +189,29 @@ fn an_idle_connection_keeps_what_it_has_to_remember_and_no_more() {
     }
 }
 
+#[test]
+fn a_connection_that_has_ended_leaves_its_machinery_to_the_next() {
+    let config = config(|config| {
+        timeless(config);
+        config.deflate.insert(DeflateConfig::default()).pool = DeflatePool::new(1);
+    });
+    let text = "some text ".repeat(1000);
+    let wire = {
+        let mut client = open(Role::Client, &config, DeflateParams::default());
+        client.connection.send_text(client.now, &text).unwrap();
+        client.flush()
+    };
+    let live_and_end = || {
+        let mut server = open(Role::Server, &config, DeflateParams::default());
+        assert_eq!(server.receive(&wire), [Seen::Text(text.clone())]);
+        server.connection.send_text(server.now, &text).unwrap();
+        server.connection.abort();
+    };
+    live_and_end();
+    let (cost, ()) = measure(live_and_end);
+    assert!(cost.peak <= 128 * 1024, "{} bytes for the second", cost.peak);
+}
+
 /// What a server sends of `text` first.
 fn first_wire(config: &Arc<Config>, params: DeflateParams, text: &str) -> Vec<u8> {
     let mut server = open(Role::Server, config, params);
