@@ -284,6 +284,21 @@ fn a_long_message_that_has_left_excuses_no_pongs() {
     }
 }
 
+#[test]
+fn only_what_is_told_makes_room_for_an_answer() {
+    for role in ROLES {
+        let mut bench = Bench::open(role, limited(|config| config.high_water_mark = 1000));
+        bench.connection.send_binary(bench.now, &[7; 5000]).unwrap();
+        let wire = wire_to(role, &[text("question")]);
+        for byte in &wire[..wire.len() - 1] {
+            assert_eq!(bench.receive(&[*byte]), []);
+            assert!(bench.connection.can_send().is_err(), "{role:?}: nothing was asked yet");
+        }
+        assert_eq!(bench.receive(&wire[wire.len() - 1..]), [Seen::Text("question".into())]);
+        assert!(bench.connection.can_send().is_ok());
+    }
+}
+
 /// "After each event there is room for an answer": even when the event is the end of a frame that was under way.
 #[test]
 fn an_answer_to_each_event_always_fits() {
