@@ -101,3 +101,21 @@ impl fmt::Display for MessageKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_its_payload_and_its_kind() {
+        for (message, bytes, text, kind) in [
+            (Message::from("a€"), "a€".as_bytes(), Some("a€"), "text"),
+            (Message::from(vec![0xFF, 0]), &[0xFF, 0][..], None, "binary"),
+        ] {
+            assert_eq!((message.as_bytes(), message.as_text()), (bytes, text));
+            assert_eq!(message.into_bytes(), bytes);
+            let of_kind = if text.is_some() { MessageKind::Text } else { MessageKind::Binary };
+            assert_eq!(of_kind.to_string(), kind);
+        }
+    }
+}

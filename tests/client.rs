@@ -257,7 +257,8 @@ fn a_message_may_be_the_heartbeat() {
     rig.at(25 * SEC);
     assert_eq!(rig.events(), [], "the answer is not delivered");
     assert_eq!(rig.received, ["ping"]);
-    assert_eq!(rig.client.metrics(rig.now).rtt, Some(Duration::ZERO));
+    let metrics = rig.client.metrics(rig.now);
+    assert_eq!((metrics.rtt, metrics.smoothed_rtt), (Some(Duration::ZERO), Some(Duration::ZERO)));
 }
 
 #[test]
@@ -676,5 +677,37 @@ fn what_a_server_may_not_have_received_is_in_doubt_unless_it_has_answered_a_clos
         let lost =
             |event: &ClientEvent| if let ClientEvent::Lost { in_doubt, .. } = event { Some(*in_doubt) } else { None };
         assert_eq!(rig.events.iter().find_map(lost), Some(expected), "{:?}", rig.events);
+    }
+}
+
+/// RFC 6455 section 5.5.3: a pong may answer several pings at once, and they may be answered one by one.
+#[test]
+fn a_pong_answers_its_ping_and_all_before_it() {
+    for answered in [vec![1], vec![0], vec![0, 1]] {
+        let mut rig = Rig::new(config(|config| config.queue.delivery = Delivery::AtLeastOnce));
+        rig.accept();
+        rig.server = None;
+        let mut pings = Vec::new();
+        let flush = |rig: &mut Rig, pings: &mut Vec<Vec<u8>>| {
+            rig.run();
+            let out = rig.client.outgoing().to_vec();
+            rig.client.advance_outgoing(rig.now, out.len());
+            pings
+                .extend(support::decode(&out).into_iter().filter(|frame| frame.opcode == 9).map(|frame| frame.payload));
+        };
+        rig.client.send(rig.now, "to be confirmed").unwrap();
+        flush(&mut rig, &mut pings);
+        flush(&mut rig, &mut pings);
+        assert_eq!(pings.len(), 1, "what is written asks for a pong");
+        rig.at(25 * SEC);
+        flush(&mut rig, &mut pings);
+        assert_eq!(pings.len(), 2, "the beat");
+        rig.events();
+        for at in &answered {
+            rig.input.extend_from_slice(&[&[0x8A, 8], &pings[*at][..]].concat());
+            rig.run();
+        }
+        assert_eq!(rig.client.metrics(rig.now).rtt.is_some(), answered.contains(&1), "{answered:?}");
+        assert_eq!(rig.outcomes(), [(1, Outcome::Confirmed)], "{answered:?}");
     }
 }

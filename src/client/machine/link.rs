@@ -115,12 +115,9 @@ impl Link {
 
     /// Takes the pong's ping, and all before it, which it answers as well. RFC 6455 section 5.5.3.
     pub(super) fn take_ping(&mut self, payload: &[u8]) -> Option<SentPing> {
+        // None of those before it is a beat, unless it is one itself: what asks for a confirmation waits until nothing else is to be answered.
         let at = self.pings.iter().position(|ping| ping.payload == payload)?;
-        let mut was_beat = false;
-        for _ in 0..at {
-            was_beat |= self.pings.pop_front().is_some_and(|ping| ping.is_beat);
-        }
-        let ping = self.pings.pop_front()?;
-        Some(SentPing { is_beat: ping.is_beat || was_beat, ..ping })
+        self.pings.drain(..at);
+        self.pings.pop_front()
     }
 }
