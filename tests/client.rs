@@ -152,7 +152,10 @@ fn nothing_leaves_before_the_credentials_are_accepted() {
     rig.server.as_mut().unwrap().send_text(rig.now, "ok").unwrap();
     rig.run();
     assert_eq!(rig.received, ["token 1", "secret"]);
-    assert_eq!(rig.events()[0], ClientEvent::Ready { again: false }, "the answer is not delivered");
+    let accepted = [ClientEvent::Ready { again: false }, ClientEvent::Outcome(Token(1), Outcome::Written)];
+    assert_eq!(rig.events(), accepted, "the answer is not delivered");
+    rig.say("ok");
+    assert_eq!(rig.events(), [ClientEvent::Message("ok".into())], "nothing was asked");
 }
 
 #[test]
@@ -400,6 +403,8 @@ fn messages_that_are_withheld_keep_nothing_else_from_happening() {
         server.advance_outgoing(now, server.buffered_len());
         std::iter::from_fn(|| rig.client.poll_control_event(now, &mut rig.input)).collect::<Vec<_>>()
     };
+    assert_eq!(rig.client.poll_control_event(rig.now, &mut rig.input), None);
+    assert_eq!(rig.client.poll_timeout(), Some(rig.now + 25 * SEC), "the beat, with nothing in the way");
     assert_eq!(withheld(&mut rig), []);
     assert!(!rig.client.wants_read());
 
@@ -415,6 +420,7 @@ fn messages_that_are_withheld_keep_nothing_else_from_happening() {
     assert_eq!((rig.client.poll_timeout(), rig.client.state()), (None, ClientState::Open));
 
     // Behind it, they have all their time from then on.
+    rig.now += 10 * SEC;
     assert_eq!(rig.client.poll_event(rig.now, &mut rig.input), Some(ClientEvent::Message("news".into())));
     assert_eq!(rig.client.poll_event(rig.now, &mut rig.input), None);
     assert!(rig.client.wants_read());

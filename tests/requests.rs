@@ -329,6 +329,30 @@ fn json_rpc_is_a_format() {
     ));
 }
 
+#[test]
+fn a_request_of_the_peers_is_answered_in_the_format_of_the_client() {
+    let mut rig = json(|json, _| {
+        json.peer_requests = true;
+        json.format = EnvelopeFormat::json_rpc();
+    });
+    rig.accept();
+    rig.events();
+    rig.say(r#"{"jsonrpc":"2.0","method":"time","id":7}"#);
+    let Some(ClientEvent::Json(JsonEvent::Message(asked))) = rig.events().pop() else { panic!() };
+    let id = asked.id.unwrap();
+    rig.client.answer(rig.now, &id, "noon").unwrap();
+    rig.client.answer_error(rig.now, &id, &404).unwrap();
+    rig.run();
+    assert_eq!(
+        rig.received,
+        [r#"{"jsonrpc":"2.0","id":7,"result":"noon"}"#, r#"{"jsonrpc":"2.0","id":7,"error":404}"#]
+    );
+
+    let mut rig = Rig::new(config(|_| ()));
+    assert!(matches!(rig.client.answer(rig.now, &id, &0), Err(NotSent::NotConfigured)));
+    assert!(matches!(rig.client.answer_error(rig.now, &id, &0), Err(NotSent::NotConfigured)));
+}
+
 /// Written, then lost: that is for the queue, too, which promises what it promises.
 #[test]
 fn unconfirmed_requests_end_as_lost() {

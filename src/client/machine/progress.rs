@@ -262,7 +262,7 @@ impl Client {
 
     /// The time to drain is over.
     pub(super) fn stop_draining(&mut self, now: Instant) {
-        if !self.is_over && self.closing.as_ref().is_some_and(|closing| !closing.begun) {
+        if self.closing.as_ref().is_some_and(|closing| !closing.begun) {
             self.queue.end();
             self.begin_close(now);
         }
