@@ -169,6 +169,53 @@ fn a_request_has_no_number_and_its_answer_acknowledges_it() {
     assert_eq!(rig.client.metrics(rig.now).queued_messages, 0);
 }
 
+/// What acknowledges a message behind it says nothing about what it asked for.
+#[test]
+fn a_request_is_sent_again_until_it_is_answered_whatever_is_acknowledged() {
+    let mut rig = acked();
+    rig.accept();
+    let id = rig.client.request(rig.now, "ask", &0, 1000 * SEC).unwrap();
+    rig.client.send_typed(rig.now, "a", &0).unwrap();
+    rig.run();
+    rig.events();
+    rig.say(r#"{"ack":2}"#);
+    assert_eq!(rig.outcomes(), [(2, Outcome::Confirmed)]);
+    for _ in 0..2 {
+        rig.received.clear();
+        rig.cut();
+        rig.strike();
+        rig.accept();
+        assert_eq!(rig.received, [r#"{"type":"ask","id":1,"payload":0}"#]);
+    }
+    rig.events();
+    rig.say(r#"{"id":1}"#);
+    assert!(matches!(rig.events()[..], [ClientEvent::Json(JsonEvent::Answer(answered, Ok(_)))] if answered == id));
+    assert_eq!(rig.client.metrics(rig.now).queued_messages, 0);
+}
+
+/// The connection on which it was asked is gone, and this one has not asked it yet.
+#[test]
+fn a_request_that_waits_for_credentials_outlives_an_acknowledgement() {
+    let mut rig = Rig::new(config(|config| {
+        support::rig::with_auth(config);
+        let mut json = JsonConfig::default();
+        json.format.acks = Some(AckFields::default());
+        config.json = Some(json);
+    }));
+    rig.accept();
+    rig.say("ok");
+    rig.client.request(rig.now, "ask", &0, 1000 * SEC).unwrap();
+    rig.client.send_typed(rig.now, "a", &0).unwrap();
+    rig.run();
+    rig.received.clear();
+    rig.cut();
+    rig.strike();
+    rig.accept();
+    rig.say(r#"{"ack":2}"#);
+    rig.say("ok");
+    assert_eq!(rig.received, ["token 1", r#"{"type":"ask","id":1,"payload":0}"#]);
+}
+
 /// For messages that are no JSON: the application acknowledges.
 #[test]
 fn whoever_acknowledges_by_other_means_says_so_by_token() {

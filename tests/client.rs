@@ -9,6 +9,7 @@ use sansocket::client::{
     Beat, Cause, ClientEvent, ClientState, ConnectFailure, ConnectFailureKind, Delivery, DropReason, End, Order,
     Outcome, Prepared, RejectReason, Token,
 };
+use sansocket::handshake::RedirectError;
 use sansocket::{Acceptance, ClientOptions, CloseCode, Config, Connection, Message, ReadyState, RecvBuf};
 use support::rig::{Rig, config, with_auth};
 use support::{MS, SEC};
@@ -99,7 +100,7 @@ fn retry_after_is_followed_in_seconds_and_by_date() {
 #[test]
 fn the_client_gives_up_when_its_attempts_are_used_up() {
     let mut rig = Rig::new(config(|config| config.backoff.attempts_max = Some(2)));
-    for _ in 0..3 {
+    for _ in 0..2 {
         assert!(matches!(rig.order(), Some(Order::Connect(_))));
         let failure = ConnectFailure { kind: ConnectFailureKind::Io, message: "refused".into() };
         rig.client.handle_connect_failed(rig.now, failure);
@@ -174,6 +175,47 @@ fn credentials_without_an_answer_are_closed_with_4001() {
     assert_eq!(rig.client.state(), ClientState::Waiting);
 }
 
+/// They are meant for the server that they were given for.
+#[test]
+fn credentials_do_not_follow_a_redirect_to_another_server() {
+    for (location, follows) in [
+        ("/b", true),
+        ("http://example.com:80/b", true),
+        ("ws://other.example/a", false),
+        ("ws://example.com:81/a", false),
+        ("wss://example.com/a", false),
+    ] {
+        let options = ClientOptions::new("ws://example.com/a").unwrap().redirects(1);
+        let mut rig = Rig::with_options(options, config(with_auth));
+        rig.refuse(307, &[("Location", location)]);
+        let fault = rig.events().into_iter().find_map(|event| match event {
+            ClientEvent::AttemptFailed { cause, .. } => Some(cause),
+            _ => None,
+        });
+        assert_eq!(fault, (!follows).then_some(Cause::Redirect(RedirectError::Credentials)), "{location}");
+        if follows {
+            assert!(matches!(rig.order(), Some(Order::Drop)));
+            rig.accept();
+            assert_eq!(rig.received, ["token 1"]);
+        }
+    }
+}
+
+#[test]
+fn a_beat_that_is_a_message_waits_for_the_credentials() {
+    let mut rig = Rig::new(config(|config| {
+        with_auth(config);
+        config.heartbeat.interval = Some(5 * SEC);
+        config.heartbeat.beat =
+            Beat::Message { message: "beat".into(), is_answer: Arc::new(|message| message.as_text() == Some("alive")) };
+    }));
+    rig.accept();
+    rig.at(5 * SEC);
+    assert_eq!(rig.received, ["token 1"]);
+    rig.say("ok");
+    assert_eq!(rig.received, ["token 1", "beat"]);
+}
+
 #[test]
 fn refused_credentials_are_the_end_unless_there_are_others() {
     let answer = |text: &str| if text == "token 2" { Some("ok") } else { Some("no") };
@@ -218,6 +260,33 @@ fn credentials_are_renewed_without_reconnecting() {
     rig.client.reauthenticate(rig.now, "token 3");
     rig.run();
     assert!(matches!(rig.end(), Some(End::Stopped(Cause::AuthRefused(_)))));
+}
+
+/// What the server says to the first is not taken for what it says to the second.
+#[test]
+fn credentials_wait_until_those_before_them_are_answered() {
+    for first in ["ok", "no"] {
+        for second in ["ok", "no"] {
+            let mut rig = Rig::new(config(with_auth));
+            rig.accept();
+            rig.client.reauthenticate(rig.now, "token 2");
+            rig.client.reauthenticate(rig.now, "token 3");
+            rig.run();
+            assert_eq!(rig.received, ["token 1"]);
+            rig.at(9 * SEC);
+            rig.say(first);
+            assert_eq!(rig.received, ["token 1", "token 3"]);
+            assert_eq!(rig.client.state() == ClientState::Open, first == "ok");
+            assert_eq!(rig.client.poll_timeout(), Some(rig.start + 19 * SEC), "they have their own time");
+            rig.events();
+            rig.say(second);
+            match (first, second) {
+                ("ok", "ok") => assert_eq!(rig.events(), [ClientEvent::Reauthenticated]),
+                ("no", "ok") => assert_eq!(rig.events(), [ClientEvent::Ready { again: false }]),
+                _ => assert!(matches!(rig.end(), Some(End::Stopped(Cause::AuthRefused(_))))),
+            }
+        }
+    }
 }
 
 #[test]
@@ -336,6 +405,32 @@ fn a_close_does_not_wait_for_longer_than_it_was_told() {
     assert_eq!(rig.end(), Some(&End::Closed(None)));
     assert_eq!(rig.outcomes(), [(1, Outcome::Dropped(DropReason::Ended))]);
     assert!(matches!(rig.order(), Some(Order::Drop)));
+}
+
+/// What is in the output leaves before the Close frame: it is not told to be dropped.
+#[test]
+fn at_the_end_of_the_drain_only_what_has_not_left_is_dropped() {
+    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
+        let mut rig = Rig::new(config(|config| config.queue.delivery = delivery));
+        rig.accept();
+        rig.events();
+        let long = "x".repeat(1 << 20);
+        let handed = rig.client.send(rig.now, "handed over").unwrap();
+        rig.client.send(rig.now, long.clone()).unwrap();
+        let waits = rig.client.send(rig.now, "waits").unwrap();
+        rig.client.close(rig.now, CloseCode::NORMAL, "", SEC).unwrap();
+        rig.now += SEC;
+        rig.client.handle_timeout(rig.now);
+        assert_eq!(
+            rig.client.poll_event(rig.now, &mut rig.input),
+            Some(ClientEvent::Outcome(waits, Outcome::Dropped(DropReason::Ended)))
+        );
+        rig.run();
+        assert_eq!(rig.received, ["handed over".to_owned(), long]);
+        let sent = if delivery == Delivery::AtMostOnce { Outcome::Written } else { Outcome::Unconfirmed };
+        assert!(rig.events.contains(&ClientEvent::Outcome(handed, sent)), "{:?}", rig.events);
+        assert!(matches!(rig.end(), Some(End::Closed(Some(closed))) if closed.clean));
+    }
 }
 
 #[test]

@@ -353,6 +353,36 @@ fn a_request_of_the_peers_is_answered_in_the_format_of_the_client() {
     assert!(matches!(rig.client.answer_error(rig.now, &id, &0), Err(NotSent::NotConfigured)));
 }
 
+/// Whoever asks once more would otherwise have it done twice.
+#[test]
+fn a_request_that_has_had_its_result_is_not_sent_again() {
+    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
+        for is_cancelled in [false, true] {
+            for written in [1, usize::MAX] {
+                let mut rig = json(|_, config| config.queue.delivery = delivery);
+                rig.accept();
+                let id = rig.client.request(rig.now, "transfer", &0, SEC).unwrap();
+                rig.client.send(rig.now, "next").unwrap();
+                rig.client.advance_outgoing(rig.now, written.min(rig.client.outgoing().len()));
+                rig.server = None;
+                if is_cancelled {
+                    assert!(rig.client.cancel_request(rig.now, id));
+                }
+                rig.at(SEC);
+                let result = (!is_cancelled).then_some((1, Err(RequestFailure::TimedOut)));
+                assert_eq!(rig.results(), Vec::from_iter(result));
+                rig.client.handle_transport_error();
+                rig.run();
+                rig.order();
+                rig.strike();
+                rig.accept();
+                let kept = written == 1 || delivery == Delivery::AtLeastOnce;
+                assert_eq!(rig.received, ["next"][..usize::from(kept)], "{delivery:?} {is_cancelled} {written}");
+            }
+        }
+    }
+}
+
 /// Written, then lost: that is for the queue, too, which promises what it promises.
 #[test]
 fn unconfirmed_requests_end_as_lost() {

@@ -42,7 +42,7 @@ pub struct BackoffConfig {
     /// Full: it spreads the attempts of many clients most evenly.
     pub jitter: Jitter,
 
-    /// How many attempts in a row may fail until it gives up; 0 or `None` for ever.
+    /// How many attempts in a row may fail until it gives up; 0 or `None` for ever. One whose connection did not last for `uptime_min` has failed, too.
     ///
     /// Never: whoever is offline for a night wants to be online in the morning.
     pub attempts_max: Option<u32>,
@@ -118,8 +118,10 @@ pub enum Jitter {
 pub struct Backoff {
     config: BackoffConfig,
     keystream: Keystream,
-    /// Attempts in a row that did not lead to a lasting connection.
+    /// Delays in a row.
     failures: u32,
+    /// Attempts in a row that did not lead to a lasting connection: one less, if a lasting one was lost before them.
+    attempts: u32,
     /// When the first of them failed.
     since: Option<Instant>,
     open_since: Option<Instant>,
@@ -128,7 +130,7 @@ pub struct Backoff {
 impl Backoff {
     /// Begins a series. `seed` is the randomness of the jitter: it must differ between clients.
     pub fn new(config: BackoffConfig, seed: [u8; 32]) -> Self {
-        Self { config, keystream: Keystream::new(seed), failures: 0, since: None, open_since: None }
+        Self { config, keystream: Keystream::new(seed), failures: 0, attempts: 0, since: None, open_since: None }
     }
 
     /// The connection is open. Whether that ends the series, its uptime tells.
@@ -141,13 +143,14 @@ impl Backoff {
     /// What the server asked for by `Retry-After` is added before the jitter's share, up to the cap for it: all whom it told the same
     /// would otherwise be back at the same time.
     pub fn failed(&mut self, now: Instant, retry_after: Option<Duration>) -> Option<Duration> {
-        if let Some(since) = self.open_since.take()
-            && now.saturating_duration_since(since) >= self.config.uptime_min
-        {
+        let uptime = self.open_since.take().map(|since| now.saturating_duration_since(since));
+        if uptime.is_some_and(|uptime| uptime >= self.config.uptime_min) {
             self.reset();
+        } else {
+            self.attempts = self.attempts.saturating_add(1);
         }
         let since = *self.since.get_or_insert(now);
-        if self.config.attempts_max.is_some_and(|max| max > 0 && self.failures >= max) {
+        if self.config.attempts_max.is_some_and(|max| max > 0 && self.attempts >= max) {
             return None;
         }
         let asked = retry_after.unwrap_or_default().min(self.config.retry_after_max);
@@ -160,6 +163,7 @@ impl Backoff {
     /// Ends the series: the next failure is its first.
     pub fn reset(&mut self) {
         self.failures = 0;
+        self.attempts = 0;
         self.since = None;
         self.open_since = None;
     }
@@ -247,13 +251,26 @@ mod tests {
         for forever in [None, Some(0)] {
             assert!(delays(config(|config| config.attempts_max = forever), 100).iter().all(Option::is_some));
         }
-        let three = delays(config(|config| config.attempts_max = Some(3)), 5);
-        assert_eq!(three, [Some(5000), Some(10_000), Some(20_000), None, None]);
+        let three = delays(config(|config| config.attempts_max = Some(3)), 4);
+        assert_eq!(three, [Some(5000), Some(10_000), None, None]);
         // The third attempt would begin 5 + 10 + 20 s after the first loss.
         for (budget, attempts) in [(34_999, 2), (35_000, 3), (35_001, 3)] {
             let budget = Some(Duration::from_millis(budget));
             let made = delays(config(|config| config.time_max = budget), 5).iter().flatten().count();
             assert_eq!(made, attempts, "{budget:?}");
+        }
+    }
+
+    /// The attempt that led to it has not failed.
+    #[test]
+    fn a_lasting_connection_is_no_failed_attempt() {
+        for (uptime, delays) in [(9_999, 0), (10_000, 1), (10_001, 1)] {
+            let mut now = Instant::now();
+            let mut backoff = Backoff::new(config(|config| config.attempts_max = Some(1)), [1; 32]);
+            backoff.opened(now);
+            now += Duration::from_millis(uptime);
+            let made = std::iter::from_fn(|| backoff.failed(now, None)).count();
+            assert_eq!(made, delays, "{uptime}");
         }
     }
 

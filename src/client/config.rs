@@ -155,7 +155,8 @@ pub enum Delivery {
     Acknowledged,
 }
 
-/// Credentials as the first message on each connection. Nothing else is sent until they are accepted.
+/// Credentials as the first message on each connection. No other message is sent until they are accepted, and no redirect to another scheme,
+/// host or port is followed, since that is not whom they are meant for.
 ///
 /// ```
 /// use sansocket::client::{Auth, AuthAnswer, ClientConfig};

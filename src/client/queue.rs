@@ -105,6 +105,8 @@ struct Entry {
     was_written: bool,
     /// The request that it is the message of.
     request: Option<NonZeroU64>,
+    /// Nobody wants it any more, but a part of it may have left.
+    is_cancelled: bool,
 }
 
 impl Queue {
@@ -153,7 +155,15 @@ impl Queue {
         }
         let token = self.token();
         self.bytes = self.bytes.saturating_add(len as u128);
-        self.entries.push_back(Entry { token, message, since: now, end: 0, was_written: false, request });
+        self.entries.push_back(Entry {
+            token,
+            message,
+            since: now,
+            end: 0,
+            was_written: false,
+            request,
+            is_cancelled: false,
+        });
         Ok(token)
     }
 
@@ -181,10 +191,14 @@ impl Queue {
         {
             count += 1;
             match self.config.delivery {
-                Delivery::AtMostOnce => self.finish_first(Outcome::Written),
+                Delivery::AtMostOnce => self.finish(0, Outcome::Written),
                 Delivery::AtLeastOnce | Delivery::Acknowledged => {
                     entry.was_written = true;
+                    let is_cancelled = entry.is_cancelled;
                     self.written += 1;
+                    if is_cancelled {
+                        self.remove(self.written - 1);
+                    }
                 }
             }
         }
@@ -205,19 +219,30 @@ impl Queue {
     /// The peer has received the output up to `end`.
     pub(super) fn confirm_output(&mut self, end: u64) {
         while self.written > 0 && self.entries.front().is_some_and(|entry| entry.end <= end) {
-            self.finish_first(Outcome::Confirmed);
+            self.finish(0, Outcome::Confirmed);
         }
     }
 
-    /// The peer has received the messages up to `token`.
+    /// The peer has received the messages up to `token`. Requests among them stay: what confirms those is their answer.
+    #[expect(clippy::arithmetic_side_effects, reason = "`at` is less than the number of entries")]
     pub(super) fn confirm(&mut self, token: Token) {
-        while self.entries.front().is_some_and(|entry| entry.was_written && entry.token <= token) {
-            self.finish_first(Outcome::Confirmed);
+        let mut at = 0;
+        while let Some(entry) = self.entries.get(at)
+            && entry.was_written
+            && entry.token <= token
+        {
+            match entry.request {
+                Some(_) => at += 1,
+                None => self.finish(at, Outcome::Confirmed),
+            }
         }
     }
 
     /// The connection is lost: what it had goes out first on the next. Returns how many of those may arrive twice.
     pub(super) fn requeue(&mut self) -> usize {
+        while let Some(at) = self.entries.iter().take(self.handed).position(|entry| entry.is_cancelled) {
+            self.remove(at);
+        }
         self.handed = 0;
         std::mem::take(&mut self.written)
     }
@@ -232,25 +257,38 @@ impl Queue {
     #[cfg(feature = "json")]
     pub(super) fn restore(&mut self, token: Token, message: Message, since: Instant, request: Option<NonZeroU64>) {
         self.bytes = self.bytes.saturating_add(message.as_bytes().len() as u128);
-        self.entries.push_front(Entry { token, message, since, end: 0, was_written: true, request });
+        self.entries.push_front(Entry {
+            token,
+            message,
+            since,
+            end: 0,
+            was_written: true,
+            request,
+            is_cancelled: false,
+        });
     }
 
-    /// Forgets a message that waits; nobody is told.
+    /// Forgets a message, and nobody is told. What is in the output of a connection leaves with that connection or not at all.
     #[cfg(feature = "json")]
     pub(super) fn cancel(&mut self, token: Token) {
-        if let Ok(at) = self.entries.binary_search_by_key(&token, |entry| entry.token)
-            && at >= self.handed
-        {
-            self.remove(at);
+        let Ok(at) = self.entries.binary_search_by_key(&token, |entry| entry.token) else { return };
+        match self.entries.get_mut(at) {
+            Some(entry) if (self.written..self.handed).contains(&at) => entry.is_cancelled = true,
+            _ => drop(self.remove(at)),
         }
     }
 
-    /// The client ends.
-    pub(super) fn end(&mut self) {
-        while let Some(entry) = self.entries.front() {
-            let outcome = entry.dropped(DropReason::Ended);
-            self.finish_first(outcome);
+    /// Drops what waits, since the client ends.
+    pub(super) fn stop(&mut self) {
+        while self.handed < self.entries.len() {
+            self.drop_waiting(DropReason::Ended);
         }
+    }
+
+    /// The client has ended, and so has its connection.
+    pub(super) fn end(&mut self) {
+        self.requeue();
+        self.stop();
     }
 
     /// When the next message has waited too long.
@@ -312,25 +350,28 @@ impl Queue {
         token
     }
 
-    fn finish_first(&mut self, outcome: Outcome) {
-        if let Some(entry) = self.remove(0) {
-            self.handed = self.handed.saturating_sub(1);
-            self.written = self.written.saturating_sub(1);
-            self.outcomes.push_back(Finished { token: entry.token, outcome, request: entry.request });
-        }
-    }
-
     fn drop_waiting(&mut self, reason: DropReason) {
-        if let Some(entry) = self.remove(self.handed) {
+        if let Some(entry) = self.entries.get(self.handed) {
             let outcome = entry.dropped(reason);
+            self.finish(self.handed, outcome);
+        }
+    }
+
+    fn finish(&mut self, at: usize, outcome: Outcome) {
+        if let Some(entry) = self.remove(at) {
             self.outcomes.push_back(Finished { token: entry.token, outcome, request: entry.request });
         }
     }
 
-    #[expect(clippy::arithmetic_side_effects, reason = "`bytes` is the sum of all entries")]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "`bytes` is the sum of all entries, and `at` is counted if it is less"
+    )]
     fn remove(&mut self, at: usize) -> Option<Entry> {
         let entry = self.entries.remove(at)?;
         self.bytes -= entry.len();
+        self.handed -= usize::from(at < self.handed);
+        self.written -= usize::from(at < self.written);
         Some(entry)
     }
 }

@@ -12,8 +12,8 @@ impl ClientRequest {
     ///
     /// `Location` may be relative, and `http` in it means `ws`; see [`WsUrl::join`](super::WsUrl::join). When it leads to
     /// another scheme, host or port, what is meant for this server stays behind: `Authorization`, `Cookie`,
-    /// `Proxy-Authorization` and the user information of the URL. A secret in a field of any other name is not known
-    /// to be one; whoever sends such fields should look at [`url`](Self::url) first. User information in `Location` itself
+    /// `Proxy-Authorization` and the user information of the URL. A secret in a field of any other name, or in a subprotocol,
+    /// is not known to be one; whoever sends such fields should look at [`url`](Self::url) first. User information in `Location` itself
     /// is used.
     ///
     /// How often to do this is up to the caller, or to [`Redirects`].
@@ -124,6 +124,9 @@ pub enum RedirectError {
     /// `Location` is no reference to a WebSocket.
     #[error("Location of the redirect: {0}")]
     LocationInvalid(UrlError),
+    /// To another scheme, host or port, where the first message would give the credentials away that are meant for this one.
+    #[error("the redirect leads to another server, which the credentials of the first message are not for")]
+    Credentials,
     /// From `wss` to `ws`: what was to be secret would go out in the clear.
     #[error("the redirect leads from wss to ws, which is not secure")]
     Downgrade,

@@ -43,7 +43,8 @@ pub enum RequestFailure {
     /// The peer answered with an error.
     #[error("answered with an error: {0}")]
     Error(Payload),
-    /// There was no answer in time. If it had not left by then, it never will.
+    /// There was no answer in time. If it had not left by then, it never will, unless it was in the output of the connection already; it is not
+    /// sent again on another.
     #[error("no answer in time")]
     TimedOut,
     /// The connection was lost behind it; the peer may have received it.

@@ -15,6 +15,8 @@ pub(super) struct Link {
     /// Since when it is open; `None` while the handshake is under way.
     pub(super) opened_at: Option<Instant>,
     pub(super) auth: AuthState,
+    /// Whether there are others to send when these are answered.
+    pub(super) is_auth_renewed: bool,
     /// Whether messages leave.
     pub(super) is_ready: bool,
     /// How many bytes the transport has taken.
@@ -71,6 +73,7 @@ impl Link {
             attempt,
             opened_at: None,
             auth: AuthState::Done,
+            is_auth_renewed: false,
             is_ready: false,
             written: 0,
             unread_len: 0,
@@ -99,6 +102,21 @@ impl Link {
         {
             *deadline = after(now, timeout);
         }
+    }
+
+    /// There are new credentials to send.
+    pub(super) fn renew_auth(&mut self) {
+        match self.auth {
+            AuthState::Done | AuthState::Unsent => self.auth = AuthState::Unsent,
+            AuthState::Sent { .. } | AuthState::TimedOut => self.is_auth_renewed = true,
+        }
+    }
+
+    /// The credentials are answered; whether others take their place.
+    pub(super) fn auth_answered(&mut self) -> bool {
+        let is_renewed = std::mem::take(&mut self.is_auth_renewed);
+        self.auth = if is_renewed { AuthState::Unsent } else { AuthState::Done };
+        is_renewed
     }
 
     /// The transport has taken so many bytes more.

@@ -231,14 +231,15 @@ impl Client {
         self.drain(now);
     }
 
-    /// Sends new credentials, on this connection if it is open, and on each from now on. Does nothing without [`ClientConfig::auth`].
+    /// Sends new credentials, on this connection if it is open, and on each from now on; once those that were sent before are answered, so that
+    /// each answer belongs to one message. Does nothing without [`ClientConfig::auth`].
     pub fn reauthenticate(&mut self, now: Instant, credentials: impl Into<Message>) {
         let Some(auth) = &mut self.config.auth else { return };
         auth.message = credentials.into();
         if let State::Linked(link) = &mut self.state
             && link.opened_at.is_some()
         {
-            link.auth = AuthState::Unsent;
+            link.renew_auth();
             self.flush(now);
         }
     }

@@ -10,7 +10,7 @@ use crate::client::metrics::count;
 use crate::client::{AuthAnswer, Beat, Cause, ClientEvent, Delivery, End, HeartbeatOrder};
 use crate::connection::{Closed, Event};
 use crate::frame::CloseCode;
-use crate::handshake::{OwnedHeaders, Refusal};
+use crate::handshake::{OwnedHeaders, RedirectError, Refusal};
 use crate::message::Message;
 
 /// One event of the connection, as far as the client acts on it.
@@ -126,7 +126,11 @@ impl Client {
 
     fn refused(&mut self, refusal: Box<Refusal>) {
         if let State::Linked(link) = &mut self.state {
+            let asked = link.attempt.request().url().clone();
             match link.attempt.redirect(&refusal) {
+                Ok(true) if self.config.auth.is_some() && !asked.is_same_origin(link.attempt.request().url()) => {
+                    link.cause = Some(Cause::Redirect(RedirectError::Credentials));
+                }
                 Ok(true) => link.is_redirected = true,
                 Ok(false) => link.cause = Some(Cause::Refused(refusal)),
                 Err(error) => link.cause = Some(Cause::Redirect(error)),
@@ -141,13 +145,7 @@ impl Client {
             match self.judge(&message) {
                 AuthAnswer::Other => {}
                 AuthAnswer::Accepted => return self.auth_accepted(now),
-                AuthAnswer::Refused(why) => {
-                    if let State::Linked(link) = &mut self.state {
-                        link.auth = AuthState::Done;
-                        link.reject_auth(now, Cause::AuthRefused(why));
-                    }
-                    return;
-                }
+                AuthAnswer::Refused(why) => return self.auth_refused(now, why),
             }
         }
         if let Beat::Message { is_answer, .. } = &self.config.heartbeat.beat
@@ -169,11 +167,19 @@ impl Client {
 
     fn auth_accepted(&mut self, now: Instant) {
         let State::Linked(link) = &mut self.state else { return };
-        link.auth = AuthState::Done;
-        if link.is_ready {
-            self.events.push_back(ClientEvent::Reauthenticated);
-        } else {
+        let is_renewed = link.auth_answered();
+        if !link.is_ready {
             self.ready(now);
+        } else if !is_renewed {
+            self.events.push_back(ClientEvent::Reauthenticated);
+        }
+        self.flush(now);
+    }
+
+    fn auth_refused(&mut self, now: Instant, why: String) {
+        let State::Linked(link) = &mut self.state else { return };
+        if !link.auth_answered() {
+            link.reject_auth(now, Cause::AuthRefused(why));
         }
         self.flush(now);
     }
@@ -199,8 +205,9 @@ impl Client {
         }
         match &self.config.heartbeat.beat {
             Beat::Ping => self.ping(now, true),
+            // It waits for the credentials, as all messages do.
             Beat::Message { message, .. } => {
-                if link.connection.send(now, message).is_ok() {
+                if link.is_ready && link.connection.send(now, message).is_ok() {
                     link.beat_due = false;
                     link.beat_end = Some(link.output_end());
                 }
@@ -263,7 +270,7 @@ impl Client {
     /// The time to drain is over.
     pub(super) fn stop_draining(&mut self, now: Instant) {
         if self.closing.as_ref().is_some_and(|closing| !closing.begun) {
-            self.queue.end();
+            self.queue.stop();
             self.begin_close(now);
         }
     }

@@ -80,8 +80,9 @@ impl Client {
     }
 
     /// Accepts a request. It waits in the queue as messages do, and has exactly one result,
-    /// [`JsonEvent::Answer`], within `timeout` from now; its message has no [`Outcome`] besides. With
-    /// [`Delivery::AtLeastOnce`] the answer is what confirms it.
+    /// [`JsonEvent::Answer`], within `timeout` from now; its message has no [`Outcome`] besides. It is sent
+    /// again on the next connection until it has left, with [`Delivery::AtLeastOnce`] until a pong confirms it, with [`Delivery::Acknowledged`] until
+    /// its answer comes; and if the connection is lost behind that, [`JsonConfig::on_lost`](crate::json::JsonConfig::on_lost) says what becomes of it.
     ///
     /// ```
     /// use sansocket::client::{Client, ClientConfig, ClientOptions};
@@ -149,8 +150,8 @@ impl Client {
         Ok(self.send(now, message)?)
     }
 
-    /// Nobody waits for the answer any more: the request has no result, and if its message has not left, it never will. Whether the
-    /// request was pending.
+    /// Nobody waits for the answer any more: the request has no result. If its message has not left, it never will, unless it is in the output of
+    /// the connection already; it is not sent again on another. Whether the request was pending.
     pub fn cancel_request(&mut self, now: Instant, id: RequestId) -> bool {
         let was_pending = self.typed.as_mut().is_some_and(|typed| typed.requests.cancel(id));
         self.request_done(now, id);

@@ -63,7 +63,7 @@ impl WsUrl {
     }
 
     /// Whether both are of one scheme, host and port. RFC 6454 section 5.
-    pub(in crate::handshake) fn is_same_origin(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_origin(&self, other: &Self) -> bool {
         (self.is_secure, &self.host, self.port) == (other.is_secure, &other.host, other.port)
     }
 
