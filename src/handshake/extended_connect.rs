@@ -33,6 +33,7 @@ use super::answer::{Acceptance, AnswerError};
 use super::authority::Authority;
 use super::client::ClientRequest;
 use super::extension::{Extensions, parse_extensions};
+use super::head::without_query;
 use super::headers::{HeaderMap, OwnedHeaders, Single};
 use super::origin::OriginPolicy;
 use super::request_fault::RequestFault;
@@ -336,10 +337,6 @@ impl<H: HeaderMap + ?Sized> HeaderMap for OfAuthority<'_, H> {
 /// RFC 9113 section 8.3.1, RFC 3986 sections 3.3 and 3.4.
 fn is_path(path: &str) -> bool {
     path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
-}
-
-fn without_query(path: &str) -> String {
-    path.split_once('?').map_or_else(|| path.to_owned(), |(path, _)| format!("{path}?(hidden)"))
 }
 
 /// Adds the extensions, unless they do not follow their grammar.

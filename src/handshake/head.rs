@@ -1,5 +1,7 @@
 //! Parses the heads of requests and answers (RFC 9112 sections 3 to 5).
 
+use std::fmt;
+
 use super::authority::Authority;
 use super::headers::{HeaderMap, Headers, OwnedHeaders, Single};
 use super::origin::OriginPolicy;
@@ -23,7 +25,7 @@ pub enum HttpVersion {
 }
 
 /// The head of a request, lent from the buffer that holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestHead<'b> {
     /// The method, a token in the case in which it came.
@@ -76,8 +78,19 @@ impl<'b> RequestHead<'b> {
     }
 }
 
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.method)
+            .field("target", &without_query(self.target))
+            .field("version", &self.version)
+            .field("headers", &self.headers)
+            .finish()
+    }
+}
+
 /// The head of a request, owned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OwnedRequestHead {
     /// The method, a token in the case in which it came.
@@ -99,6 +112,17 @@ impl OwnedRequestHead {
     /// The query of the target, as [`RequestHead::query`].
     pub fn query(&self) -> Option<&str> {
         query(&self.target)
+    }
+}
+
+impl fmt::Debug for OwnedRequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedRequestHead")
+            .field("method", &self.method)
+            .field("target", &without_query(&self.target))
+            .field("version", &self.version)
+            .field("headers", &self.headers)
+            .finish()
     }
 }
 
@@ -269,6 +293,11 @@ fn path(target: &str) -> &str {
 
 fn query(target: &str) -> Option<&str> {
     path_and_query(target).split_once('?').map(|(_, query)| query)
+}
+
+/// For a log: what is in a query may be a secret.
+pub(super) fn without_query(target: &str) -> String {
+    target.split_once('?').map_or_else(|| target.to_owned(), |(path, _)| format!("{path}?(hidden)"))
 }
 
 fn path_and_query(target: &str) -> &str {

@@ -291,7 +291,7 @@ fn fmt_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>, f: &mut fmt
 }
 
 /// The fields whose values are not for a log.
-const SECRET: [&str; 4] = ["Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"];
+const SECRET: [&str; 5] = ["Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Location"];
 
 #[cfg(test)]
 mod tests {

@@ -117,7 +117,7 @@ enum Messages {
 }
 
 /// What to connect to next, as [`Order::Prepare`] asks.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Prepared {
     /// The same as before. The client stops when that was refused.
     Unchanged,
@@ -517,6 +517,17 @@ fn without_heartbeat(options: ClientOptions) -> ClientOptions {
     config.ping_interval = None;
     config.pong_timeout = None;
     options.config(Arc::new(config))
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("Unchanged"),
+            Self::Request(options) => f.debug_tuple("Request").field(options).finish(),
+            Self::Credentials(_) => f.write_str("Credentials(hidden)"),
+            Self::Failed(why) => f.debug_tuple("Failed").field(why).finish(),
+        }
+    }
 }
 
 impl fmt::Debug for Client {

@@ -226,3 +226,15 @@ proptest! {
         prop_assert_eq!(read, fields);
     }
 }
+
+#[test]
+fn the_query_is_shown_nowhere() {
+    for target in ["/a?token=s3cret", "http://h/a?token=s3cret", "/a?token=s3cret?s3cret"] {
+        let wire = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let head = parse_request(wire.as_bytes(), 10).unwrap();
+        for shown in [format!("{head:?}"), format!("{:?}", head.to_owned())] {
+            assert!(shown.contains("/a?(hidden)") && !shown.contains("s3cret"), "{shown}");
+            assert!(shown.contains("Host") && shown.contains("Http11") && shown.contains("GET"), "{shown}");
+        }
+    }
+}
