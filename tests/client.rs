@@ -225,6 +225,7 @@ fn refused_credentials_are_the_end_unless_there_are_others() {
     assert!(matches!(rig.end(), Some(End::Stopped(Cause::AuthRefused(why))) if why == "expired"));
 
     for (prepared, ends) in [(Prepared::Unchanged, true), (Prepared::Credentials("token 2".into()), false)] {
+        assert!(!format!("{prepared:?}").contains("token"), "{prepared:?}");
         let mut rig = Rig::new(config(|config| {
             with_auth(config);
             config.asks_before_attempt = true;

@@ -353,7 +353,7 @@ fn an_answer_that_was_not_offered_fails_the_handshake() {
         ("x-deflate", ExtensionNotOffered),
         ("permessage-deflate, mux", ExtensionNotOffered),
         ("permessage-deflate; client_max_window_bits=16", ExtensionParams),
-        ("permessage-deflate; server_max_window_bits=15", ExtensionParams),
+        ("permessage-deflate; server_max_window_bits=16", ExtensionParams),
         ("permessage-deflate; server_max_window_bits=7", ExtensionParams),
         ("permessage-deflate; no_such_thing", ExtensionParams),
         ("permessage-deflate; server_no_context_takeover; server_no_context_takeover", ExtensionParams),

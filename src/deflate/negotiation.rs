@@ -111,12 +111,9 @@ impl DeflateConfig {
             Some(None) => return Err(InvalidParams),
             None => offered,
         };
-        let server_max_window_bits = match answer.server_max_window_bits {
-            // No limit answers the second offer.
-            None => WINDOW_BITS_MAX,
-            Some(bits) if bits <= self.peer_window() => bits,
-            Some(_) => return Err(InvalidParams),
-        };
+        // More than was asked for, or nothing, answers the second offer, which asks for nothing: a server may name its window there, too.
+        // RFC 7692 section 7.1.2.1.
+        let server_max_window_bits = answer.server_max_window_bits.unwrap_or(WINDOW_BITS_MAX);
         if self.peer_no_context_takeover && !answer.server_no_context_takeover {
             return Err(InvalidParams);
         }
@@ -430,7 +427,12 @@ mod tests {
                 "permessage-deflate; server_max_window_bits=9",
                 Ok(Some(DeflateParams { server_max_window_bits: 9, ..params })),
             ),
-            (&config(15, 12), "permessage-deflate; server_max_window_bits=13", Err(InvalidParams)),
+            (
+                &config(15, 12),
+                "permessage-deflate; server_max_window_bits=13",
+                Ok(Some(DeflateParams { server_max_window_bits: 13, ..params })),
+            ),
+            (&config(15, 12), "permessage-deflate; server_max_window_bits=15", Ok(Some(params))),
             (&config(15, 12), "permessage-deflate; server_max_window_bits", Err(InvalidParams)),
             (&config(15, 12), "permessage-deflate", Ok(Some(params))),
             (
