@@ -205,9 +205,9 @@ impl End {
         }
     }
 
-    fn progress(&self) -> (usize, usize, usize, usize, bool) {
+    fn progress(&self) -> (usize, usize, usize, usize, bool, bool) {
         let lens = (self.incoming.len(), self.buf.len(), self.connection.buffered_len());
-        (lens.0, lens.1, lens.2, self.received.len(), self.closed)
+        (lens.0, lens.1, lens.2, self.received.len(), self.eof_follows, self.closed)
     }
 
     fn fragment(&mut self, now: Instant, kind: MessageKind, payload: &[u8], is_last: bool) {
