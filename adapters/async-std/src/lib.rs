@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -111,9 +112,9 @@ pub enum AsyncStd {}
 #[derive(Clone, Copy, Debug)]
 pub enum Smol {}
 
-/// What a runtime needs beyond `futures-io` and `async-io`: how it spawns, and its TCP stream.
+/// What a runtime needs beyond `futures-io` and `async-io`: how it spawns, its TCP stream, and how it resolves names.
 macro_rules! runtime {
-    ($runtime:ident, $tcp:ty, $spawn:expr) => {
+    ($runtime:ident, $tcp:ty, $spawn:expr, $resolve:expr) => {
         impl Runtime for $runtime {
             type Sleep = Sleep;
 
@@ -158,8 +159,12 @@ macro_rules! runtime {
             type Tcp = $tcp;
             type Tls = SecureIo<$tcp>;
 
-            async fn dial(host: &str, port: u16) -> io::Result<$tcp> {
-                let stream = <$tcp>::connect((host, port)).await?;
+            async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+                Ok($resolve((host, port)).await?.into_iter().collect())
+            }
+
+            async fn dial(addresses: &[SocketAddr]) -> io::Result<$tcp> {
+                let stream = <$tcp>::connect(addresses).await?;
                 stream.set_nodelay(true)?;
                 Ok(stream)
             }
@@ -172,7 +177,9 @@ macro_rules! runtime {
 }
 
 #[cfg(feature = "async-std")]
-runtime!(AsyncStd, async_std::net::TcpStream, |task| drop(async_std::task::spawn(task)));
+runtime!(AsyncStd, async_std::net::TcpStream, |task| drop(async_std::task::spawn(task)), |host| {
+    async_std::net::ToSocketAddrs::to_socket_addrs(&host)
+});
 
 #[cfg(feature = "smol")]
-runtime!(Smol, smol::net::TcpStream, |task| smol::spawn(task).detach());
+runtime!(Smol, smol::net::TcpStream, |task| smol::spawn(task).detach(), smol::net::resolve);

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -70,7 +72,8 @@ impl<R: Dial> Connector<R> {
     pub(crate) async fn go(&self, attempt: &Attempt) -> Result<(ClientStream<R>, RecvBuf), ConnectError> {
         let mut received = RecvBuf::default();
         let (host, port) = attempt.address()?;
-        let dialled = R::dial(host, port).await;
+        let addresses = resolve::<R>(host, port).await?;
+        let dialled = R::dial(&addresses).await;
         let mut tcp = R::wrap(dialled.map_err(|source| ConnectError::Io { host: host.into(), port, source })?);
         if let Some(prelude) = attempt.prelude(R::now())? {
             prelude::complete::<_, R>(&mut tcp, prelude, &mut received)
@@ -90,6 +93,14 @@ impl<R: Dial> Connector<R> {
 
 fn connection<R: Runtime>(attempt: &Attempt) -> Result<Connection, ConnectError> {
     Ok(attempt.connection(seed().map_err(ConnectError::Seed)?, R::now()))
+}
+
+async fn resolve<R: Dial>(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    let resolved = R::resolve(host, port).await.and_then(|addresses| match addresses.is_empty() {
+        true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+        false => Ok(addresses),
+    });
+    resolved.map_err(|source| ConnectError::Resolve { host: host.into(), source })
 }
 
 /// What `work` comes to, unless it takes longer.

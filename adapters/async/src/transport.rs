@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -39,8 +40,11 @@ pub trait Dial: Wrap<Self::Tcp> {
     /// TLS over it; [`NoTls`] where it is not built in.
     type Tls: Transport;
 
-    /// Connects to the first address of a host that answers, with `TCP_NODELAY` set.
-    fn dial(host: &str, port: u16) -> impl Future<Output = io::Result<Self::Tcp>> + Send;
+    /// The addresses of a host, in the order in which they are to be tried.
+    fn resolve(host: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+
+    /// Connects to the first of these addresses that answers, with `TCP_NODELAY` set.
+    fn dial(addresses: &[SocketAddr]) -> impl Future<Output = io::Result<Self::Tcp>> + Send;
 
     /// Agrees on TLS with the server, whose certificate has to be for `host`, and checks what it chose by ALPN.
     fn secure(

@@ -43,7 +43,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// No address of the host could be connected to.
-    #[error("cannot connect to {host}:{port}: {source}")]
+    #[error("cannot connect to {host}:{port}: {source}{}", io_hint(.source))]
     Io {
         /// The host of the URL, or of the proxy.
         host: String,
@@ -65,7 +65,7 @@ pub enum ConnectError {
         timeout: Duration,
     },
     /// There is no TLS with the server.
-    #[error("{host}:{port}: {source}")]
+    #[error("{host}:{port}: {source}{}", tls_hint(.source))]
     Tls {
         /// The host of the URL.
         host: String,
@@ -203,6 +203,36 @@ fn cause(source: &Option<Arc<io::Error>>) -> String {
 
 fn by_way_of(proxy: &Option<String>) -> String {
     proxy.as_ref().map(|proxy| format!(" by way of the proxy {proxy}")).unwrap_or_default()
+}
+
+fn io_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "; is the server running?",
+        _ => "",
+    }
+}
+
+/// What a failure of TLS says of the server, or of its URL.
+fn tls_hint(error: &TlsError) -> &'static str {
+    #[cfg(feature = "rustls")]
+    if let TlsError::Handshake(error) = error {
+        use rustls::{CertificateError, Error};
+        return match error.get_ref().and_then(|error| error.downcast_ref()) {
+            Some(Error::InvalidCertificate(error)) => match error {
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    "; the certificate is for another name: connect by that name"
+                }
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    "; the certificate has expired: it is the server's to renew, unless this machine's clock is wrong"
+                }
+                _ => "; trust its issuer, if you know who that is",
+            },
+            Some(Error::InvalidMessage(_)) => "; is it a server without TLS? then the URL begins with ws://",
+            _ => "",
+        };
+    }
+    let _ = error;
+    ""
 }
 
 fn refusal_hint(refusal: &Refusal) -> String {

@@ -30,6 +30,7 @@ pub(crate) fn check_all(connect: &Connect) {
     a_proxy_leads_to_the_server(connect);
     a_proxy_that_does_not_is_told_with_its_status(connect);
     redirects_are_followed_if_they_may_be(connect);
+    what_there_is_no_connection_to_is_told_with_a_hint(connect);
 }
 
 /// Starts a client that gives up at the first failure, sends the message, receives one, and closes; or returns how it ended.
@@ -71,6 +72,8 @@ pub(crate) fn check_client(outlive: &Outlive) {
     let port = std::net::TcpListener::bind("localhost:0").unwrap().local_addr().unwrap().port();
     let refused = fails(options(&format!("ws://localhost:{port}/")), Tls::default());
     assert!(is_failure(&refused, ConnectFailureKind::Io), "{refused:?}");
+    let unresolved = fails(options(&unresolvable()), Tls::default());
+    assert!(is_failure(&unresolved, ConnectFailureKind::Resolve), "{unresolved:?}");
     match fails(options(&to_secure.url("ws")), Tls::default()) {
         End::Stopped(Cause::Refused(refusal)) => assert_eq!(refusal.status, 307),
         end => panic!("{end:?}"),
@@ -224,6 +227,33 @@ fn redirects_are_followed_if_they_may_be(connect: &Connect) {
         Err(ConnectError::Redirect { source: RedirectError::Downgrade, .. }) => {}
         outcome => panic!("{outcome:?}"),
     }
+}
+
+fn what_there_is_no_connection_to_is_told_with_a_hint(connect: &Connect) {
+    let told = |url: &str| {
+        let error = connect(options(url), Authority::new().client().into(), "lost".into()).unwrap_err();
+        (error.to_string(), error)
+    };
+    let (text, error) = told(&unresolvable());
+    assert!(matches!(error, ConnectError::Resolve { .. }), "{error:?}");
+    assert!(text.ends_with("; check the name, and whether there is a network"), "{text}");
+    let listener = std::net::TcpListener::bind("localhost:0").unwrap();
+    let down = url("ws", listener.local_addr().unwrap());
+    drop(listener);
+    let (text, error) = told(&down);
+    assert!(matches!(error, ConnectError::Io { .. }), "{error:?}");
+    assert!(text.ends_with("; is the server running?"), "{text}");
+    let plain = Server::start(None, Behaviour::Answer(b"HTTP/1.1 400 No\r\n\r\n"));
+    let (text, _) = told(&plain.url("wss"));
+    assert!(text.ends_with("; is it a server without TLS? then the URL begins with ws://"), "{text}");
+    let secure = Server::start(Some(Authority::new().server("localhost", Validity::Now)), Behaviour::Echo);
+    let (text, _) = told(&secure.url("wss"));
+    assert!(text.ends_with("; trust its issuer, if you know who that is"), "{text}");
+}
+
+/// Of a host whose name is longer than names may be, so that no network is asked for it.
+fn unresolvable() -> String {
+    format!("ws://{}.invalid/", "x".repeat(64))
 }
 
 fn options(url: &str) -> ClientOptions {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -159,8 +160,12 @@ impl sansocket_async::Dial for Tokio {
     type Tcp = TcpStream;
     type Tls = SecureIo;
 
-    async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect((host, port)).await?;
+    async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((host, port)).await?.collect())
+    }
+
+    async fn dial(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(addresses).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }
