@@ -3,8 +3,8 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use sansocket::deflate::DeflateConfig;
 use sansocket_async::Dial;
+use sansocket_async_std::deflate::DeflateConfig;
 use sansocket_async_std::{Acceptor, AsyncStd, Config, Connector, Message, Smol};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -12,26 +12,19 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "rustls")]
 pub use futures_rustls::rustls;
-#[cfg(feature = "deflate")]
-pub use sansocket::deflate;
-pub use sansocket::handshake::{self, OwnedRequestHead};
-#[cfg(feature = "json")]
-pub use sansocket::json;
-pub use sansocket::{
-    Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, MessageKind,
-    OriginPolicy, ReadyState, RecvBuf, Refusal, Rejection, Role,
-};
+pub use sansocket;
 #[cfg(feature = "json")]
 pub use sansocket_async::Subscription;
 pub use sansocket_async::{
-    AcceptError, Acceptor, Client, ConnectError, Connector, Dial, Error, Events, Inbox, Incoming, MaybeTls,
-    MessageReader, MessageRef, MessageWriter, ReadFrom, Receipt, Receiver, Runtime, Sender, StateWatch, Tls, TlsError,
-    Transport, WebSocket, Wrap, WriteTo,
+    Acceptor, Client, Connector, Dial, Events, Inbox, Incoming, MaybeTls, MessageReader, MessageRef, MessageWriter,
+    ReadFrom, Receipt, Receiver, Runtime, Sender, StateWatch, Transport, WebSocket, Wrap, WriteTo,
 };
 pub use sansocket_common::client;
 
 #[cfg(feature = "http")]
 pub use sansocket_async::{Upgrade, UpgradeError};
+
+sansocket_common::reexports!();
 
 /// A stream of `futures-io` as a [`Transport`].
 #[derive(Debug)]

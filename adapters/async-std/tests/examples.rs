@@ -9,10 +9,10 @@ use shutdown::an_interrupted_server_says_goodbye;
 
 #[test]
 fn the_smol_echo_server_shuts_down_gracefully() {
-    an_interrupted_server_says_goodbye("smol_echo_server", &["--listen"]);
+    an_interrupted_server_says_goodbye("smol_echo_server");
 }
 
 #[test]
 fn the_async_std_echo_server_shuts_down_gracefully() {
-    an_interrupted_server_says_goodbye("async_std_echo_server", &["--listen"]);
+    an_interrupted_server_says_goodbye("async_std_echo_server");
 }

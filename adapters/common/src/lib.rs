@@ -7,6 +7,7 @@ pub mod client;
 mod connector;
 mod error;
 pub mod hub;
+mod reexports;
 mod tls;
 
 use std::io;

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Starts the example with its arguments and a port of the system's choice behind them, and interrupts it while a client is connected.
-pub(crate) fn an_interrupted_server_says_goodbye(example: &str, arguments: &[&str]) {
-    let mut server = Server::start(example, arguments);
+/// Starts the example at a port of the system's choice, and interrupts it while a client is connected.
+pub(crate) fn an_interrupted_server_says_goodbye(example: &str) {
+    let mut server = Server::start(example);
     let mut client = TcpStream::connect(&server.address).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let request = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -46,7 +46,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(example: &str, arguments: &[&str]) -> Self {
+    fn start(example: &str) -> Self {
         // `cargo test` builds the examples beside the tests.
         let mut path: PathBuf = std::env::current_exe().unwrap();
         path.pop();
@@ -54,8 +54,7 @@ impl Server {
         path.push("examples");
         path.push(example);
         let mut child = Command::new(&path)
-            .args(arguments)
-            .arg("127.0.0.1:0")
+            .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sansocket::deflate::DeflateConfig;
+use sansocket_std::deflate::DeflateConfig;
 use sansocket_std::{Config, Connector};
 
 fn main() -> Result<(), Box<dyn Error>> {

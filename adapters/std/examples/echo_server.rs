@@ -1,6 +1,6 @@
 //! Echoes every message, with a thread for each connection; Ctrl-C shuts it down gracefully.
 //!
-//! `cargo run --release -p sansocket-std --example echo_server [ADDRESS]`
+//! `cargo run --release -p sansocket-std --example echo_server -- [--listen ADDR]`. The first line it prints is `listening on ADDR`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
 
@@ -16,7 +16,7 @@ use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".into());
+    let address = std::env::args().skip_while(|arg| arg != "--listen").nth(1).unwrap_or("127.0.0.1:9001".into());
     let mut signals = Signals::new([SIGINT])?;
     let listener = TcpListener::bind(&address)?;
     println!("listening on {}", listener.local_addr()?);

@@ -26,7 +26,6 @@ pub use connect::{Connector, connect};
 pub use locked::Locked;
 pub use maybe_tls::MaybeTls;
 pub use reader::MessageReader;
-pub use sansocket_common::{AcceptError, ConnectError, Error, Tls, TlsError, proxy_rules_from_env};
 pub use sender::Sender;
 #[cfg(feature = "rustls")]
 pub use tls::TlsStream;
@@ -37,9 +36,5 @@ pub use writer::MessageWriter;
 #[cfg(feature = "rustls")]
 pub use rustls;
 pub use sansocket;
-#[cfg(feature = "json")]
-pub use sansocket::json;
-pub use sansocket::{
-    Acceptance, ByteString, Bytes, ClientRequest, CloseCause, CloseCode, Closed, Config, Connection, Message,
-    MessageKind, ReadyState, RecvBuf, Refusal, Rejection, SendError, Side,
-};
+
+sansocket_common::reexports!();

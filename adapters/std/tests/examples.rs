@@ -9,5 +9,5 @@ use shutdown::an_interrupted_server_says_goodbye;
 
 #[test]
 fn the_echo_server_shuts_down_gracefully() {
-    an_interrupted_server_says_goodbye("echo_server", &[]);
+    an_interrupted_server_says_goodbye("echo_server");
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use sansocket::deflate::DeflateConfig;
+use sansocket_tokio::deflate::DeflateConfig;
 use sansocket_tokio::rustls::crypto::ring;
 use sansocket_tokio::rustls::pki_types::CertificateDer;
 use sansocket_tokio::rustls::pki_types::pem::PemObject as _;

@@ -22,6 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             match event {
                 Ok(ClientEvent::Ready { .. }) => eprintln!("* connected to {url}"),
                 Ok(ClientEvent::Lost { cause, .. }) => eprintln!("* lost: {cause}"),
+                Ok(ClientEvent::AttemptFailed { cause, .. }) => eprintln!("* {cause}"),
                 Ok(ClientEvent::Reconnecting { attempt, delay }) => eprintln!("* attempt {attempt} in {delay:.1?}"),
                 _ => {}
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sansocket::deflate::DeflateConfig;
+use sansocket_tokio::deflate::DeflateConfig;
 use sansocket_tokio::{Acceptor, CloseCode, Config};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

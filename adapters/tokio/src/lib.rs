@@ -10,23 +10,15 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-#[cfg(feature = "deflate")]
-pub use sansocket::deflate;
-pub use sansocket::handshake::{self, OwnedRequestHead};
-#[cfg(feature = "json")]
-pub use sansocket::json;
-pub use sansocket::{
-    Acceptance, ByteString, Bytes, ClientRequest, CloseCode, Closed, Config, Connection, Message, MessageKind,
-    OriginPolicy, ReadyState, RecvBuf, Refusal, Rejection, Role,
-};
+pub use sansocket;
 #[cfg(feature = "http")]
 pub use sansocket_async::UpgradeError;
-pub use sansocket_async::{
-    AcceptError, ConnectError, Error, Events, MaybeTls, MessageRef, Receipt, StateWatch, Tls, TlsError,
-};
+pub use sansocket_async::{Events, MaybeTls, MessageRef, Receipt, StateWatch};
 pub use sansocket_common::client;
 #[cfg(feature = "rustls")]
 pub use tokio_rustls::rustls;
+
+sansocket_common::reexports!();
 
 /// A WebSocket over any stream of tokio's.
 pub type WebSocket<S> = sansocket_async::WebSocket<Io<S>, Tokio>;
@@ -59,7 +51,7 @@ pub type Subscription = sansocket_async::Subscription<Tokio>;
 #[cfg(feature = "http")]
 pub type Upgrade = sansocket_async::Upgrade<Tokio>;
 
-/// Connects to a `ws://` or `wss://` URL with the defaults of [`Connector`] and [`Config`].
+/// Connects to a `ws://` or `wss://` URL with the defaults of [`Connector`] and [`Config`]. Dropped before it is ready, it drops the stream.
 ///
 /// # Errors
 /// [`ConnectError`], which says what to do.
