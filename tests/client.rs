@@ -747,7 +747,10 @@ fn states_and_ends_are_told_in_words_and_credentials_in_none() {
     for (end, words) in [
         (End::Closed(None), "closed while there was no connection"),
         (End::Aborted, "aborted"),
-        (End::Stopped(Cause::HeartbeatLost), "stopped, since it would fail again: the heartbeat was lost"),
+        (
+            End::Stopped(Cause::HeartbeatLost),
+            "stopped, because another attempt would meet the same: the heartbeat was lost",
+        ),
         (End::GaveUp(Cause::AuthTimedOut), "gave up: the credentials were not answered in time"),
     ] {
         assert_eq!(end.to_string(), words);

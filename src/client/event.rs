@@ -68,7 +68,7 @@ pub enum End {
     Closed(Option<Closed>),
     /// It was aborted.
     Aborted,
-    /// It would fail again ([`RetryPolicy`](super::RetryPolicy)).
+    /// Another attempt would meet the same ([`RetryPolicy`](super::RetryPolicy)).
     Stopped(Cause),
     /// It has tried for long enough ([`BackoffConfig`](super::BackoffConfig)); this was the last failure.
     GaveUp(Cause),
@@ -80,7 +80,7 @@ impl fmt::Display for End {
             Self::Closed(Some(closed)) => write!(f, "{closed}"),
             Self::Closed(None) => f.write_str("closed while there was no connection"),
             Self::Aborted => f.write_str("aborted"),
-            Self::Stopped(cause) => write!(f, "stopped, since it would fail again: {cause}"),
+            Self::Stopped(cause) => write!(f, "stopped, because another attempt would meet the same: {cause}"),
             Self::GaveUp(cause) => write!(f, "gave up: {cause}"),
         }
     }

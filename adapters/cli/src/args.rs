@@ -40,12 +40,23 @@ pub(crate) enum Command {
     Demo(DemoArgs),
 }
 
+impl Command {
+    /// As it is written.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "serve",
+            Self::Connect(_) => "connect",
+            Self::Demo(_) => "demo",
+        }
+    }
+}
+
 /// The options of `sansocket serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one, and the first line
     /// printed tells which
-    #[arg(verbatim_doc_comment, long, value_name = "ADDR", default_value = "127.0.0.1:9001")]
+    #[arg(verbatim_doc_comment, long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = parse_listen)]
     pub(crate) listen: SocketAddr,
 
     /// A subprotocol that is spoken; repeat it for more, the preferred first.
@@ -79,20 +90,22 @@ pub(crate) struct ServeArgs {
     pub(crate) idle_timeout: Interval,
 
     /// How long a client may take for its request, TLS apart, from the
-    /// first byte to the last
+    /// first byte to the last; 0 for ever
     #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "10", value_parser = parse_interval)]
     pub(crate) handshake_timeout: Interval,
 
-    /// How long a pinged client may be silent before it counts as gone.
-    #[arg(long, value_name = "TIME", default_value = "20", value_parser = parse_interval)]
+    /// How long a pinged client may be silent before it counts as gone;
+    /// 0 for ever
+    #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "20", value_parser = parse_interval)]
     pub(crate) pong_timeout: Interval,
 
-    /// How long a client may read nothing while something waits for it.
-    #[arg(long, value_name = "TIME", default_value = "30", value_parser = parse_interval)]
+    /// How long a client may read nothing while something waits for it;
+    /// 0 for ever
+    #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "30", value_parser = parse_interval)]
     pub(crate) write_timeout: Interval,
 
     /// How long a client may take for one message, from its first byte
-    /// to its last
+    /// to its last; 0 for ever
     #[arg(verbatim_doc_comment, long, value_name = "TIME", default_value = "120", value_parser = parse_interval)]
     pub(crate) message_timeout: Interval,
 
@@ -163,7 +176,10 @@ pub(crate) struct ConnectArgs {
     pub(crate) connect_timeout: Interval,
 
     /// Connect again, after a delay that grows, whenever there is no
-    /// connection; lines wait meanwhile, and what happens is told
+    /// connection; lines wait meanwhile, and what happens is told. It ends
+    /// when another attempt would meet the same: when the server closes
+    /// with 1000, 1003, 1008, 1009 or 1010, wants credentials, or refuses
+    /// with 501, 505, a redirect, or a 4xx other than 408, 425 and 429
     #[arg(verbatim_doc_comment, long)]
     pub(crate) reconnect: bool,
 
@@ -204,6 +220,10 @@ pub(crate) enum ProxyArg {
 
 fn parse_url(text: &str) -> Result<WsUrl, String> {
     WsUrl::parse(text).map_err(|error| format!("{error}; for example ws://127.0.0.1:9001/path"))
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| WRITE_ADDRESS.to_owned())
 }
 
 fn parse_proxy(text: &str) -> Result<ProxyArg, String> {
@@ -270,6 +290,8 @@ fn parse_interval(text: &str) -> Result<Interval, String> {
     Ok(Interval((!duration.is_zero()).then_some(duration)))
 }
 
+const WRITE_ADDRESS: &str =
+    "write an address and a port, such as 127.0.0.1:9001, 0.0.0.0:9001 or [::1]:0; names are not resolved";
 const WRITE_BYTES: &str = "write a number of bytes above 0, such as 65536, 64K or 16M";
 const WRITE_TIME: &str = "write a time such as 30, 0.5, 500ms, 30s or 2m";
 

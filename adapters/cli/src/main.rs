@@ -16,7 +16,9 @@ use clap::{CommandFactory as _, Parser as _};
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let ended = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let name = command.name();
+    let ended = match command {
         Command::Serve(args) => serve::run(args),
         Command::Connect(args) => connect::run(args),
         Command::Demo(args) => demo::run(args),
@@ -29,7 +31,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         // Exits with 2, as for any other fault in the command line.
-        Err(Failure::Usage(message)) => Cli::command().error(clap::error::ErrorKind::ValueValidation, message).exit(),
+        Err(Failure::Usage(message)) => {
+            let mut cli = Cli::command();
+            cli.build();
+            let mut command = cli.find_subcommand(name).cloned().unwrap_or(cli);
+            command.error(clap::error::ErrorKind::ValueValidation, message).exit()
+        }
     }
 }
 

@@ -10,9 +10,11 @@ use clap::Args;
 use sansocket_std::Tls;
 use sansocket_std::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use sansocket_std::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use sansocket_std::rustls::pki_types::pem::PemObject as _;
+use sansocket_std::rustls::pki_types::pem::{self, PemObject as _};
 use sansocket_std::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use sansocket_std::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme};
+use sansocket_std::rustls::{
+    ClientConfig, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore, ServerConfig, SignatureScheme,
+};
 
 use crate::Failure;
 use crate::terminal::note;
@@ -93,7 +95,7 @@ impl ServerTlsArgs {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
-        let mut config = config.map_err(|error| Failure::Message(format!("cannot speak TLS with that: {error}")))?;
+        let mut config = config.map_err(|error| Failure::Message(cannot_speak_tls(&error)))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Some(Arc::new(config)))
     }
@@ -117,7 +119,20 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
-    PrivateKeyDer::from_pem_file(file).map_err(|error| unusable(file, error))
+    PrivateKeyDer::from_pem_file(file).map_err(|error| match error {
+        pem::Error::NoItemsFound => unusable(file, "no private key in it; it has to be PEM"),
+        error => unusable(file, error),
+    })
+}
+
+fn cannot_speak_tls(error: &Error) -> String {
+    match error {
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            "the key of --tls-key is not that of the first certificate of --tls-cert, where the server's own has to be"
+                .to_owned()
+        }
+        error => format!("cannot speak TLS with that: {error}"),
+    }
 }
 
 fn unusable(file: &Path, why: impl std::fmt::Display) -> Failure {

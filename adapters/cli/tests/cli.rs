@@ -177,12 +177,17 @@ fn a_command_line_that_is_wrong_ends_with_2() {
         (&["serve", "--runtime", "none"], "async-std"),
         (&["connect"], "URL"),
         (&["connect", "ws://127.0.0.1:1", "--header", "no colon"], "NAME: VALUE"),
-        (&["connect", "ws://127.0.0.1:1", "--header", "Host: elsewhere"], "Host"),
-        (&["connect", "ws://127.0.0.1:1", "--header", "A b: c"], "header"),
-        (&["connect", "ws://127.0.0.1:1", "--subprotocol", "a", "--subprotocol", "a"], "subprotocol"),
+        (&["connect", "ws://127.0.0.1:1", "--header", "Host: elsewhere"], "--header 'Host: …': "),
+        (&["connect", "ws://127.0.0.1:1", "--header", "A b: c"], "--header 'A b: …': "),
+        (&["connect", "ws://127.0.0.1:1", "--origin", "a\nb"], "--origin 'a\nb': "),
+        (&["connect", "ws://127.0.0.1:1", "--subprotocol", "a", "--subprotocol", "a"], "--subprotocol 'a': "),
+        (&["connect", "ws://127.0.0.1:1", "--header", "A b: c"], "Usage: sansocket connect [OPTIONS] <URL>"),
+        (&["serve", "--threads", "2"], "Usage: sansocket serve [OPTIONS]"),
         (&["connect", "ws://127.0.0.1:1", "--max-message", "0"], "64K"),
         (&["serve", "--origin", "elsewhere"], "`same` or `any`"),
-        (&["serve", "--listen", "9001"], "--listen"),
+        (&["serve", "--listen", "9001"], "such as 127.0.0.1:9001, 0.0.0.0:9001 or [::1]:0; names are not resolved"),
+        (&["serve", "--listen", ":9001"], "names are not resolved"),
+        (&["serve", "--listen", "localhost:9001"], "names are not resolved"),
         (&["serve", "--subprotocol", "a b"], "subprotocol"),
         (&["serve", "--ping-interval", "often"], "500ms"),
         (&["dance"], "dance"),
@@ -213,6 +218,35 @@ fn a_server_that_does_not_run_is_told_with_advice() {
     assert_eq!((ended.status, &*ended.stdout), (Some(1), ""));
     let advice = format!("is the server running? start one with `sansocket serve --listen {address}`\n");
     assert!(ended.stderr.ends_with(&advice), "{}", ended.stderr);
+}
+
+#[test]
+fn so_it_is_at_each_attempt_on_every_runtime() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let down = format!("is the server running? start one with `sansocket serve --listen {address}`\n");
+    let unresolvable = format!("ws://{}.invalid/", "x".repeat(64)); // No network is asked for so long a name.
+    for runtime in ["std", "tokio", "async-std", "smol"] {
+        for (url, advice) in [(&format!("ws://{address}"), &*down), (&unresolvable, "check the name, and whether ")] {
+            let ended = Client::start(&[url, "--reconnect", "--attempts", "1", "--runtime", runtime]).end();
+            assert_eq!(ended.status, Some(1), "{runtime}");
+            assert!(ended.stderr.contains(advice), "{runtime}: {}", ended.stderr);
+        }
+        let (address, server) = answer_once(b"HTTP/1.1 404 \r\nContent-Length: 8\r\n\r\nnot here");
+        let ended = Client::start(&[&format!("ws://{address}"), "--reconnect", "--runtime", runtime]).end();
+        server.join().unwrap();
+        assert_eq!(ended.status, Some(1), "{runtime}");
+        assert!(ended.stderr.contains("; check the path of the URL\n  | not here\n"), "{runtime}: {}", ended.stderr);
+        assert!(ended.stderr.contains("another attempt would meet the same"), "{runtime}: {}", ended.stderr);
+        let (address, server) = answer_once(b"SSH-2.0-OpenSSH_9.9\r\n\r\n");
+        let url = format!("ws://{address}");
+        let ended = Client::start(&[&url, "--reconnect", "--attempts", "1", "--runtime", runtime]).end();
+        server.join().unwrap();
+        assert!(ended.stderr.contains("; is that a WebSocket server"), "{runtime}: {}", ended.stderr);
+        let server = Server::start(&["--tls-self-signed"]);
+        let url = server.url().replace("ws:", "wss:");
+        let ended = Client::start(&[&url, "--reconnect", "--attempts", "1", "--runtime", runtime]).end();
+        assert!(ended.stderr.contains("trust its issuer, if you know who that is: `--cafile`\n"), "{}", ended.stderr);
+    }
 }
 
 #[test]
@@ -253,9 +287,7 @@ fn the_body_of_a_refusal_is_shown_and_does_not_drive_the_terminal() {
 
 #[test]
 fn what_is_no_websocket_server_is_told() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = thread::spawn(move || listener.accept().unwrap().0.write_all(b"SSH-2.0-OpenSSH_9.9\r\n\r\n").unwrap());
+    let (address, server) = answer_once(b"SSH-2.0-OpenSSH_9.9\r\n\r\n");
     let ended = run(&["connect", &format!("ws://{address}")]);
     server.join().unwrap();
     assert_eq!(ended.status, Some(1));
@@ -308,6 +340,60 @@ fn a_client_that_gives_up_says_so_and_what_it_did_not_send() {
     assert!(ended.stderr.contains("\nline 1 was dropped: the client ended\n"), "{}", ended.stderr);
     assert!(ended.stderr.contains("\ngave up: "), "{}", ended.stderr);
     assert_eq!(run(&["connect", "ws://127.0.0.1:1/", "--attempts", "1"]).status, Some(2));
+}
+
+#[test]
+fn a_client_that_never_had_a_connection_ends_with_1_and_others_well() {
+    let ended = Client::start(&["ws://127.0.0.1:1/", "--reconnect"]).end_of_input("");
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.ends_with(", over 0 connections\n"), "{}", ended.stderr);
+
+    let server = Server::start(&[]);
+    for runtime in ["std", "tokio", "async-std", "smol"] {
+        let ended = Client::start(&[&server.url(), "--reconnect", "--runtime", runtime]).end_of_input("");
+        assert_eq!(ended.status, Some(0), "{runtime}: {}", ended.stderr);
+        assert!(ended.stderr.ends_with(", over 1 connection\n"), "{runtime}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_server_that_is_done_with_a_lasting_client_ends_it_well() {
+    let (address, server) = serve_once(|socket| drop(socket.close(CloseCode::NORMAL, "done")));
+    let ended = Client::start(&[&format!("ws://{address}"), "--reconnect"]).end();
+    server.join().unwrap();
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let end = "open\nclosed 1000 (normal closure) \"done\" by the peer, clean; 0 messages sent, 0 received, over 1 connection\n";
+    assert!(ended.stderr.ends_with(end), "{}", ended.stderr);
+
+    let (address, server) = serve_once(|socket| drop(socket.close(CloseCode::POLICY_VIOLATION, "")));
+    let ended = Client::start(&[&format!("ws://{address}"), "--reconnect"]).end();
+    server.join().unwrap();
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    let end = "\nstopped, because another attempt would meet the same: closed by the peer";
+    assert!(ended.stderr.contains(end), "{}", ended.stderr);
+}
+
+#[test]
+fn tls_files_that_do_not_fit_are_told_with_advice() {
+    let folder = std::env::temp_dir().join(format!("sansocket-tls-files-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, pem: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.display().to_string()
+    };
+    let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (ours, other) = (made(), made());
+    let (cert, key) = (file("cert.pem", ours.cert.pem()), file("key.pem", other.signing_key.serialize_pem()));
+    for (key, told) in [
+        (&cert, "no private key in it; it has to be PEM"),
+        (&key, "the key of --tls-key is not that of the first certificate of --tls-cert"),
+    ] {
+        let ended = run(&["serve", "--listen", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", key]);
+        assert_eq!((ended.status, &*ended.stdout), (Some(1), ""));
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -442,6 +528,18 @@ fn the_server_outlives_clients_that_break_all_rules() {
     }
     let ended = Client::start(&[&server.url()]).end_of_input("still there?\n");
     assert_eq!((ended.status, &*ended.stdout), (Some(0), "still there?\n"), "{}", ended.stderr);
+}
+
+/// Answers one request with these bytes, in a thread.
+fn answer_once(answer: &'static [u8]) -> (std::net::SocketAddr, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_head(&mut stream);
+        stream.write_all(answer).unwrap();
+    });
+    (address, thread)
 }
 
 /// A server for one connection, in a thread.

@@ -1,50 +1,60 @@
 //! Why there is no connection, and what to do about it.
 
 use std::fmt::Write as _;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sansocket::Refusal;
-use sansocket_std::rustls::{self, CertificateError};
-use sansocket_std::{ConnectError, TlsError};
+use sansocket::client::Cause;
+use sansocket::handshake::WsUrl;
+use sansocket_std::ConnectError;
 
 use crate::terminal::Shown;
 
-/// The error in words, with advice.
-pub(super) fn explain(error: &ConnectError) -> String {
-    let mut text = error.to_string();
-    match error {
-        ConnectError::Io { host, port, source } if source.kind() == io::ErrorKind::ConnectionRefused => {
-            text.push_str("; is the server running?");
-            if let Some(ip) = loopback(host) {
-                let address = SocketAddr::new(ip, *port);
-                let _ = write!(text, " start one with `sansocket serve --listen {address}`");
-            }
-        }
-        ConnectError::Tls { source: TlsError::Handshake(source), .. } => text.push_str(tls_advice(source)),
-        ConnectError::Handshake { .. } => {
-            text.push_str("; is that a WebSocket server, is it the right port, and does it want wss://?")
-        }
-        ConnectError::Refused(refusal) => text.push_str(&quoted_body(refusal)),
-        _ => {}
-    }
-    text
+/// Advice about a server.
+pub(super) struct Advice {
+    host: String,
+    port: u16,
 }
 
-/// What the fault says of the server, or of the command line.
-fn tls_advice(error: &io::Error) -> &'static str {
-    match error.get_ref().and_then(|error| error.downcast_ref()) {
-        Some(rustls::Error::InvalidCertificate(error)) => match error {
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "; the certificate is for another name: connect by that name"
+impl Advice {
+    pub(super) fn about(server: &WsUrl) -> Self {
+        Self { host: server.host().to_owned(), port: server.port() }
+    }
+
+    /// The error in words, with advice.
+    pub(super) fn explain(&self, error: &ConnectError) -> String {
+        let mut text = error.to_string();
+        match error {
+            ConnectError::Handshake { .. } => text.push_str(IS_IT_WEBSOCKET),
+            ConnectError::Refused(refusal) => text.push_str(&quoted_body(refusal)),
+            _ => self.add_how(&mut text),
+        }
+        text
+    }
+
+    /// The same of an attempt of a client that goes on.
+    pub(super) fn explain_attempt(&self, cause: &Cause) -> String {
+        match cause {
+            Cause::Refused(refusal) => self.explain(&ConnectError::Refused(refusal.clone())),
+            Cause::Closed(closed) => self.explain(&ConnectError::Handshake { closed: closed.clone(), source: None }),
+            cause => {
+                let mut text = cause.to_string();
+                self.add_how(&mut text);
+                text
             }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "; the certificate has expired: it is the server's to renew, unless this machine's clock is wrong"
-            }
-            _ => "; if you know who issued the certificate, trust him by `--cafile`",
-        },
-        Some(rustls::Error::InvalidMessage(_)) => "; is it a server without TLS? then the URL begins with ws://",
-        _ => "",
+        }
+    }
+
+    /// How to do by this command what the text advises.
+    fn add_how(&self, text: &mut String) {
+        let is_down = text.ends_with("; is the server running?")
+            && text.starts_with(&format!("cannot connect to {}:{}: ", self.host, self.port));
+        if is_down && let Some(ip) = loopback(&self.host) {
+            let address = SocketAddr::new(ip, self.port);
+            let _ = write!(text, " start one with `sansocket serve --listen {address}`");
+        } else if text.ends_with("; trust its issuer, if you know who that is") {
+            text.push_str(": `--cafile`");
+        }
     }
 }
 
@@ -69,6 +79,8 @@ fn quoted_body(refusal: &Refusal) -> String {
     }
     quoted
 }
+
+const IS_IT_WEBSOCKET: &str = "; is that a WebSocket server, is it the right port, and does it want wss://?";
 
 /// Enough for a sentence or two; the rest of an HTML page helps nobody on a terminal.
 const BODY_CHARS_MAX: usize = 500;

@@ -8,11 +8,13 @@ use futures_lite::future::block_on;
 use sansocket::{ClientOptions, CloseCode, Message, Side};
 use sansocket_async_std::{AsyncStd, Dial, Smol};
 use sansocket_std::client::{
-    Cause, Client, ClientConfig, ClientEvent, DropReason, End, Ended, Events, Inbox, Metrics, Missed, Outcome,
+    Cause, Client, ClientConfig, ClientEvent, ClientState, DropReason, End, Ended, Events, Inbox, Metrics, Missed,
+    Outcome,
 };
 use sansocket_std::{ConnectError, Tls};
 use sansocket_tokio::Tokio;
 
+use super::advice::Advice;
 use super::socket::Outlet;
 use crate::Failure;
 use crate::ending::Ending;
@@ -27,6 +29,11 @@ pub(super) struct Lasting {
 }
 
 impl Lasting {
+    /// A handle for whoever types: it does not close before the first attempt has shown whether there is a server.
+    pub(super) fn outlet_for_typist(&self) -> Box<dyn Outlet> {
+        Box::new(Patient { outlet: self.client.outlet(), client: Arc::clone(&self.client) })
+    }
+
     /// Waits until everything has been told that happened before the end.
     pub(super) fn told(self) {
         // A panic there has been told.
@@ -48,8 +55,37 @@ pub(super) trait Handle: Send + Sync {
     fn events(&self) -> Box<dyn Happening>;
     /// What has been counted.
     fn metrics(&self) -> Metrics;
+    /// How far it is.
+    fn state(&self) -> ClientState;
     /// How it ended, once it has.
     fn end(&self) -> Option<End>;
+}
+
+/// See [`Lasting::outlet_for_typist`].
+struct Patient {
+    outlet: Box<dyn Outlet>,
+    client: Arc<dyn Handle>,
+}
+
+impl Outlet for Patient {
+    fn send(&self, text: String) -> bool {
+        self.outlet.send(text)
+    }
+
+    fn close(&self) {
+        let has_begun = || {
+            let metrics = self.client.metrics();
+            match self.client.state() {
+                ClientState::Waiting => metrics.attempts > 0,
+                ClientState::Connecting => metrics.connections > 0 || metrics.attempts > 1,
+                _ => true,
+            }
+        };
+        while !has_begun() {
+            thread::sleep(LOOK);
+        }
+        self.outlet.close();
+    }
 }
 
 /// What happens, in order.
@@ -64,6 +100,7 @@ pub(super) fn start(
     options: ClientOptions,
     tls: Tls,
     config: ClientConfig,
+    advice: Advice,
 ) -> Result<Lasting, Failure> {
     let started = match runtime {
         Runtime::Std => blocking(options, tls, config),
@@ -77,7 +114,7 @@ pub(super) fn start(
     let tell = move || {
         while let Some(event) = events.next() {
             match event {
-                Ok(event) => tell(&event),
+                Ok(event) => tell(&event, &advice),
                 Err(missed) => note(missed),
             }
         }
@@ -91,6 +128,8 @@ pub(super) fn start(
 pub(super) fn how_it_ended(end: &End) -> (String, bool) {
     match end {
         End::Closed(Some(closed)) => (Ending(closed).to_string(), Ending(closed).is_good()),
+        // The server closed with 1000, as it is meant to.
+        End::Stopped(Cause::Closed(closed)) if Ended::check(end).is_ok() => (Ending(closed).to_string(), true),
         end => (end.to_string(), Ended::check(end).is_ok()),
     }
 }
@@ -105,13 +144,18 @@ pub(super) fn summary(metrics: &Metrics) -> String {
     format!("{dropped}, over {}{rtt}", counted(metrics.connections, "connection"))
 }
 
-fn tell(event: &ClientEvent) {
+fn tell(event: &ClientEvent, advice: &Advice) {
     match event {
         ClientEvent::Opened { again: false, .. } => note("open"),
         ClientEvent::Opened { again: true, .. } => note("open again"),
-        ClientEvent::AttemptFailed { cause, .. } => note(cause),
+        ClientEvent::AttemptFailed { cause, .. } => note(advice.explain_attempt(cause)),
         // The end that was wanted is told at the end.
         ClientEvent::Lost { cause: Cause::Closed(closed), .. } if closed.clean && closed.by == Side::Local => {}
+        ClientEvent::Lost { cause: Cause::Closed(closed), in_doubt }
+            if closed.clean && closed.peer_code == Some(CloseCode::NORMAL) =>
+        {
+            tell_doubt(*in_doubt);
+        }
         ClientEvent::Lost { cause, in_doubt: 0 } => note(format_args!("lost: {cause}")),
         ClientEvent::Lost { cause, in_doubt } => {
             note(format_args!("lost: {cause}; {} may not have arrived", counted(*in_doubt, "message")));
@@ -128,6 +172,13 @@ fn tell(event: &ClientEvent) {
             note(format_args!("line {} was dropped: {reason}", token.0));
         }
         _ => {}
+    }
+}
+
+/// Tells how many messages may not have arrived, if any.
+fn tell_doubt(messages: u64) {
+    if messages > 0 {
+        note(format_args!("{} may not have arrived", counted(messages, "message")));
     }
 }
 
@@ -181,6 +232,10 @@ impl Handle for Client {
         self.metrics()
     }
 
+    fn state(&self) -> ClientState {
+        self.state()
+    }
+
     fn end(&self) -> Option<End> {
         self.end()
     }
@@ -221,6 +276,10 @@ impl<R: Dial> Handle for sansocket_async_std::Client<R> {
         self.metrics()
     }
 
+    fn state(&self) -> ClientState {
+        self.state()
+    }
+
     fn end(&self) -> Option<End> {
         self.end()
     }
@@ -244,5 +303,5 @@ impl<R: Dial> Outlet for sansocket_async_std::Client<R> {
 
 /// Whoever typed lines and waits for the server to come back can interrupt the program.
 const FOR_EVER: Duration = Duration::MAX;
-/// How soon a round trip is told.
+/// How soon a round trip is told, and whether there is a server.
 const LOOK: Duration = Duration::from_millis(50);

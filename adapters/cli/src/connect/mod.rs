@@ -23,6 +23,7 @@ use crate::args::{ConnectArgs, ProxyArg};
 use crate::ending::{Ending, how_it_ended};
 use crate::runtime::{Runtime, enter_tokio};
 use crate::terminal::{counted, note};
+use advice::Advice;
 use lasting::Lasting;
 use printer::Printer;
 use socket::Socket;
@@ -34,19 +35,20 @@ pub(crate) fn run(args: ConnectArgs) -> Result<(), Failure> {
     let (max_message, runtime, tls) = (args.max_message, args.runtime, args.tls.tls()?);
     let reconnect = args.reconnect.then(|| client_config(&args));
     let deflate = args.deflate.then(DeflateConfig::default);
-    let options = options(args, deflate.clone()).map_err(|error| Failure::Usage(error.to_string()))?;
+    let options = options(args, deflate.clone())?;
     let url = format!("{:?}", options.request().url()); // Without the credentials in it.
+    let advice = Advice::about(options.request().url());
 
     // Until the end: a connection on tokio needs it.
     let tokio = if runtime.runtime == Runtime::Tokio { Some(enter_tokio(runtime.threads)?) } else { None };
     let _inside = tokio.as_ref().map(tokio::runtime::Runtime::enter);
     if let Some(config) = reconnect {
         note(format_args!("connecting to {url}"));
-        let lasting = lasting::start(runtime.runtime, options, tls, config)?;
+        let lasting = lasting::start(runtime.runtime, options, tls, config, advice)?;
         return talk_for_long(lasting, max_message, deflate);
     }
     let connected = connect(runtime.runtime, options, tls);
-    let mut socket = connected.map_err(|error| Failure::Message(advice::explain(&error)))?;
+    let mut socket = connected.map_err(|error| Failure::Message(advice.explain(&error)))?;
     let subprotocol = socket.subprotocol().map(|name| format!(", subprotocol {name}")).unwrap_or_default();
     note(format_args!("open {url}{subprotocol}"));
 
@@ -66,7 +68,7 @@ pub(crate) fn run(args: ConnectArgs) -> Result<(), Failure> {
 /// Talks to a server over as many connections as it takes.
 fn talk_for_long(mut lasting: Lasting, max_message: u64, deflate: Option<DeflateConfig>) -> Result<(), Failure> {
     let typing = Arc::new(Typing::default());
-    typist::spawn(lasting.client.outlet(), max_message, Arc::clone(&typing)).map_err(Failure::message)?;
+    typist::spawn(lasting.outlet_for_typist(), max_message, Arc::clone(&typing)).map_err(Failure::message)?;
     let mut printer = Printer::of_stdout();
     while let Ok(Some(message)) = lasting.inbox.recv() {
         if printer.print(&message).is_break() {
@@ -79,7 +81,7 @@ fn talk_for_long(mut lasting: Lasting, max_message: u64, deflate: Option<Deflate
     let compressed = deflate.map(|deflate| how_compressed(deflate.pool.totals())).unwrap_or_default();
     let counts = format!("{} sent, {} received", counted(metrics.messages_sent, "message"), printer.received());
     note(format_args!("{ending}; {counts}{}{compressed}", lasting::summary(&metrics)));
-    verdict(printer, ended_well && typing.is_whole() && metrics.messages_dropped == 0)
+    verdict(printer, ended_well && typing.is_whole() && metrics.messages_dropped == 0 && metrics.connections > 0)
 }
 
 fn verdict(printer: Printer<impl Write>, is_good: bool) -> Result<(), Failure> {
@@ -99,7 +101,7 @@ fn connect(runtime: Runtime, options: ClientOptions, tls: Tls) -> Result<Box<dyn
     }
 }
 
-fn options(args: ConnectArgs, deflate: Option<DeflateConfig>) -> Result<ClientOptions, RequestError> {
+fn options(args: ConnectArgs, deflate: Option<DeflateConfig>) -> Result<ClientOptions, Failure> {
     let mut config = config(&args);
     config.deflate = deflate;
     let (redirects, timeout, proxy) = (args.redirects, args.connect_timeout.0, args.proxy.clone());
@@ -126,16 +128,18 @@ fn client_config(args: &ConnectArgs) -> ClientConfig {
     config
 }
 
-fn request(args: ConnectArgs) -> Result<ClientRequest, RequestError> {
+fn request(args: ConnectArgs) -> Result<ClientRequest, Failure> {
+    let wrong = |option: &str, value: &str, error: RequestError| Failure::Usage(format!("{option} '{value}': {error}"));
     let mut request = ClientRequest::from(args.url);
     for name in &args.subprotocols {
-        request = request.subprotocol(name)?;
+        request = request.subprotocol(name).map_err(|error| wrong("--subprotocol", name, error))?;
     }
     for (name, value) in &args.headers {
-        request = request.header(name, value)?;
+        // The value may be a secret.
+        request = request.header(name, value).map_err(|error| wrong("--header", &format!("{name}: …"), error))?;
     }
     match args.origin {
-        Some(origin) => request.header("Origin", origin),
+        Some(origin) => request.header("Origin", &origin).map_err(|error| wrong("--origin", &origin, error)),
         None => Ok(request),
     }
 }

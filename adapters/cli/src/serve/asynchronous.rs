@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sansocket_async_std::{AcceptError, Acceptor, Error, Runtime, Transport, WebSocket, Wrap};
 use tokio::sync::Semaphore;
 
-use super::{ACCEPT_PAUSE, Echo, Echoed, is_of_one_connection};
+use super::{ACCEPT_PAUSE, Echo, Echoed, cannot_accept, is_of_one_connection};
 use crate::Failure;
 use crate::ending::{how_it_ended, why_not_accepted};
 use crate::runtime::{Host, within};
@@ -27,7 +27,7 @@ pub(super) async fn serve<R: Host + Wrap<R::Secured>>(listener: TcpListener, ech
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                note(format_args!("cannot accept a connection: {error}; trying again"));
+                note(cannot_accept(&error));
                 R::sleep_until(R::now() + ACCEPT_PAUSE).await;
             }
         }

@@ -7,7 +7,7 @@ use std::thread;
 use sansocket_std::{Acceptor, Error, MaybeTls, TlsStream, WebSocket};
 
 use super::slots::{Slot, Slots};
-use super::{ACCEPT_PAUSE, Echo, Echoed, is_of_one_connection};
+use super::{ACCEPT_PAUSE, Echo, Echoed, cannot_accept, is_of_one_connection};
 use crate::Failure;
 use crate::ending::{how_it_ended, why_not_accepted};
 use crate::terminal::note;
@@ -20,7 +20,7 @@ pub(super) fn serve(listener: &TcpListener, echo: &Arc<Echo>) -> Result<(), Fail
             Ok((stream, peer)) => serve_in_thread(Arc::clone(echo), stream, peer, slot),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                note(format_args!("cannot accept a connection: {error}; trying again"));
+                note(cannot_accept(&error));
                 thread::sleep(ACCEPT_PAUSE);
             }
         }

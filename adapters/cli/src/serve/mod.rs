@@ -125,6 +125,14 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     format!("cannot listen on {address}: {error}{advice}")
 }
 
+fn cannot_accept(error: &io::Error) -> String {
+    let advice = match error.raw_os_error() {
+        Some(ENFILE | EMFILE) if cfg!(unix) => "; raise `ulimit -n`, or lower `--max-connections`",
+        _ => "",
+    };
+    format!("cannot accept a connection: {error}; trying again{advice}")
+}
+
 /// Whether only the connection that was to be accepted is gone.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
@@ -133,3 +141,20 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Out of file descriptors, memory or threads: long enough for some connections to end, too short to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Out of file descriptors: the system, and this process. The numbers are the same on every Unix, and the standard library names neither.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn what_to_do_when_file_descriptors_run_out_is_told() {
+        for (number, is_told) in [(ENFILE - 1, false), (ENFILE, true), (EMFILE, true), (EMFILE + 1, false)] {
+            let text = cannot_accept(&io::Error::from_raw_os_error(number));
+            assert_eq!(text.ends_with("; raise `ulimit -n`, or lower `--max-connections`"), is_told, "{text}");
+        }
+    }
+}
