@@ -2,7 +2,8 @@
 //! deadline come out.
 //!
 //! This crate opens no socket, reads no clock and starts no thread. An *adapter* does that, in a page of code;
-//! `sansocket-std` is one for blocking sockets. Use this crate itself to embed WebSocket in a server, a proxy, a game engine or a test.
+//! `sansocket-std` is one for blocking sockets, `sansocket-tokio` for tokio, `sansocket-async-std` for smol, async-std and other
+//! `futures-io` runtimes; `sansocket-cli` is the command. Use this crate itself to embed WebSocket in a server, a proxy, a game engine or a test.
 //!
 //! # The loop
 //!
@@ -58,7 +59,8 @@
 //! - **Strict.** Every MUST of RFC 6455 is enforced, UTF-8 up to the byte at which it breaks; what is valid before a
 //!   fault in the same read is still delivered, and the fault is answered with its close code.
 //! - **Bounded.** Memory grows with what was received, never with what a header promises. A peer that never reads, pings without end
-//!   or sends empty fragments costs a known number of bytes. Every limit is a field of [`Config`], with the reason for its default.
+//!   or sends empty fragments costs a known number of bytes. Every limit of a connection is a field of [`Config`] or of the `DeflateConfig` in it,
+//!   those of a client are in [`ClientConfig`](client::ClientConfig), each with the reason for its default.
 //! - **Linear.** Each byte is looked at a fixed number of times, however the input is cut.
 //! - **Lent, not copied.** Payloads are slices of the [`RecvBuf`] that the transport read into, unmasked and joined in place;
 //!   [`RecvBuf::take_payload`] makes them owned. A large payload that a server sends as [`Bytes`] goes out as it is.

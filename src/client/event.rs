@@ -38,7 +38,8 @@ pub enum ClientEvent {
         /// Why.
         cause: Cause,
         /// How many messages the transport has taken of which nothing has shown that the peer received them. With
-        /// [`Delivery::AtLeastOnce`](super::Delivery::AtLeastOnce) they are sent again.
+        /// [`Delivery::AtLeastOnce`](super::Delivery::AtLeastOnce) they are sent again; with
+        /// [`Delivery::Acknowledged`](super::Delivery::Acknowledged) all are that have not been acknowledged, in doubt or not.
         in_doubt: u64,
     },
     /// An attempt did not lead to an open connection.

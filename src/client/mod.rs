@@ -1,5 +1,5 @@
-//! A client's way to a server ([`ClientOptions`], [`Attempt`]), and a client that outlives its connections ([`Client`]): it reconnects, beats, queues
-//! while offline and authenticates.
+//! A client's way to a server ([`ClientOptions`], [`Attempt`]), and a client that outlives its connections ([`Client`]): it reconnects, sends
+//! heartbeats, queues while offline and authenticates.
 //!
 //! [`Backoff`] and [`Heartbeat`] are of use without it. A connection in three attempts, with the network played by hand:
 //!

@@ -17,12 +17,13 @@ pub struct Token(pub u64);
 pub enum Outcome {
     /// The transport has taken all of it. Whether the peer received it, nobody knows ([`Delivery::AtMostOnce`]).
     Written,
-    /// The peer has received it, perhaps twice ([`Delivery::AtLeastOnce`]).
+    /// The peer has received it, perhaps twice, as a pong has shown ([`Delivery::AtLeastOnce`]) or the application has said
+    /// ([`Delivery::Acknowledged`], too).
     Confirmed,
     /// It never left as a whole.
     Dropped(DropReason),
     /// It left as a whole, but was not confirmed before the client ended, or before it was too old or in the way of others to be sent again.
-    /// Whether the peer received it, nobody knows ([`Delivery::AtLeastOnce`]).
+    /// Whether the peer received it, nobody knows ([`Delivery::AtLeastOnce`], [`Delivery::Acknowledged`]).
     Unconfirmed,
 }
 

@@ -28,8 +28,10 @@ impl<R: Runtime> Acceptor<R> {
 
     /// Accepts whoever asks properly.
     ///
+    /// Dropped before it is ready, it drops the stream.
+    ///
     /// # Errors
-    /// [`AcceptError::Handshake`] when there is no request in time, or a faulty one, which has been answered.
+    /// [`AcceptError::Handshake`] when there is no request in time, or a faulty one, which has been answered; [`AcceptError::Seed`].
     pub async fn accept<S>(&self, stream: S) -> Result<WebSocket<R::Transport, R>, AcceptError>
     where
         R: Wrap<S>,
@@ -42,6 +44,8 @@ impl<R: Runtime> Acceptor<R> {
     }
 
     /// Receives a request, to look at and to accept or reject in one's own time.
+    ///
+    /// Dropped before it is ready, it drops the stream.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).

@@ -30,9 +30,11 @@ impl<R: Runtime> Connector<R> {
     ///
     /// The host of the URL is what the server is told. Proxies, redirects and TLS are the caller's then.
     ///
+    /// Dropped before it is ready, it drops the stream.
+    ///
     /// # Errors
     /// [`ConnectError::Refused`] when the server answers with another status than 101, [`ConnectError::Handshake`] when there is no answer in
-    /// time, or a faulty one.
+    /// time, or a faulty one; [`ConnectError::Seed`].
     pub async fn handshake<S>(&self, stream: S) -> Result<WebSocket<R::Transport, R>, ConnectError>
     where
         R: Wrap<S>,
@@ -48,6 +50,8 @@ pub(crate) type ClientStream<R> = MaybeTls<<R as Wrap<<R as Dial>::Tcp>>::Transp
 impl<R: Dial> Connector<R> {
     /// Connects to the server of the URL: by way of a proxy if one was named, with TLS if it is a `wss` URL, and on to where the
     /// server redirects if that is allowed.
+    ///
+    /// Dropped before it is ready, it drops the stream.
     ///
     /// # Errors
     /// [`ConnectError`], which says what to do.
@@ -91,16 +95,16 @@ impl<R: Dial> Connector<R> {
     }
 }
 
-fn connection<R: Runtime>(attempt: &Attempt) -> Result<Connection, ConnectError> {
-    Ok(attempt.connection(seed().map_err(ConnectError::Seed)?, R::now()))
-}
-
 async fn resolve<R: Dial>(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
     let resolved = R::resolve(host, port).await.and_then(|addresses| match addresses.is_empty() {
         true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
         false => Ok(addresses),
     });
     resolved.map_err(|source| ConnectError::Resolve { host: host.into(), source })
+}
+
+fn connection<R: Runtime>(attempt: &Attempt) -> Result<Connection, ConnectError> {
+    Ok(attempt.connection(seed().map_err(ConnectError::Seed)?, R::now()))
 }
 
 /// What `work` comes to, unless it takes longer.

@@ -173,7 +173,7 @@ impl<T: Transport, R: Runtime> Drop for Handle<T, R> {
 /// The sending half of a WebSocket. Clone it for as many tasks as you like: what one of them sends keeps its order, and each message is
 /// taken whole.
 ///
-/// It works on without the [`Receiver`]. The connection closes when all halves are gone.
+/// It works on without the [`Receiver`]. The connection closes when all halves are gone, as a [`WebSocket`](crate::WebSocket) does that is dropped.
 pub struct Sender<T: Transport, R: Runtime> {
     handle: Arc<Handle<T, R>>,
     /// A message that was given to the sink while others had taken its room.
@@ -231,10 +231,11 @@ impl<T: Transport, R: Runtime> Sender<T, R> {
         poll_fn(|cx| self.poll_flushed(cx)).await
     }
 
-    /// Begins to close the connection; the [`Receiver`] tells when it is over.
+    /// Begins to close the connection; the [`Receiver`] tells when it is over, within [`Config::close_timeout`](sansocket::Config::close_timeout)
+    /// (10 s unless set).
     ///
     /// # Errors
-    /// [`Error::Send`] for a code or reason that may not be sent.
+    /// [`Error::Send`] for a code that may not be sent, or a reason of more than 123 bytes.
     pub fn start_close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         self.handle.start_close(code, reason)
     }

@@ -39,7 +39,7 @@ pub(crate) async fn complete<T: Transport, R: Runtime>(
 /// A faulty request, and one of a forbidden origin, is answered here.
 ///
 /// # Errors
-/// [`AcceptError::Handshake`] when there is no request in time, or a faulty one.
+/// [`AcceptError::Handshake`] when there is no request in time, or a faulty one; [`AcceptError::Seed`].
 pub(crate) async fn receive_request<T: Transport, R: Runtime>(
     transport: T,
     config: Arc<Config>,
@@ -78,6 +78,8 @@ impl<T: Transport, R: Runtime> Incoming<T, R> {
 
     /// Accepts the request. If the client has gone meanwhile, receiving tells.
     ///
+    /// Dropped before it is ready, it drops the stream.
+    ///
     /// # Errors
     /// [`AcceptError::Answer`] for a subprotocol that the client did not offer, who then sees the stream end;
     /// [`AcceptError::Handshake`] when the handshake deadline has passed: the client is told 503 instead.
@@ -103,6 +105,8 @@ impl<T: Transport, R: Runtime> Incoming<T, R> {
     }
 
     /// Rejects the request, and sees the answer out.
+    ///
+    /// Dropped before it is ready, it drops the stream.
     ///
     /// # Errors
     /// [`AcceptError::Handshake`] when the client has gone before it had the answer.

@@ -20,7 +20,7 @@ use crate::{Error, MessageReader, MessageWriter, Runtime, Transport};
 /// A WebSocket over an asynchronous stream.
 ///
 /// All methods are cancel-safe: a future that is dropped before it is ready has done nothing, except that
-/// [`close`](Self::close) may have begun the closing handshake.
+/// [`close`](Self::close) may have begun the closing handshake, and [`answer_with`](Self::answer_with) has answered what it has received.
 ///
 /// # Who drives
 ///
@@ -35,7 +35,8 @@ use crate::{Error, MessageReader, MessageWriter, Runtime, Transport};
 /// # When it is dropped
 ///
 /// What was sent still leaves, and the connection is closed with 1001 in the background, within
-/// [`Config::close_timeout`](sansocket::Config::close_timeout). [`abort`](Self::abort) ends it at once.
+/// [`Config::close_timeout`](sansocket::Config::close_timeout), as long as the runtime runs: at the end of `main`, wait for
+/// [`close`](Self::close) or [`flush`](Self::flush), or what the stream has not taken is lost. [`abort`](Self::abort) ends it at once.
 pub struct WebSocket<T: Transport, R: Runtime> {
     pub(crate) handle: Handle<T, R>,
     /// Whether the stream has told its end.
@@ -148,11 +149,14 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
         poll_fn(|cx| self.handle.poll_flush(cx, WhileStalled::Read)).await
     }
 
-    /// Closes the connection, and waits for its end. Messages that still arrive are discarded; to receive them, use
-    /// [`start_close`](Self::start_close) and go on receiving. Of a connection that is closing already, it just waits for the end.
+    /// Closes the connection, and waits for its end, for [`Config::close_timeout`](sansocket::Config::close_timeout) at most (10 s unless set).
+    /// Messages that still arrive are discarded; to receive them, use [`start_close`](Self::start_close) and go on receiving. Of a connection
+    /// that is closing already, it just waits for the end.
+    ///
+    /// Dropped before it is ready, it may have begun the closing handshake, which goes on.
     ///
     /// # Errors
-    /// [`Error::Send`] for a code or reason that may not be sent; [`Error::Closed`] when the end is not clean.
+    /// [`Error::Send`] for a code that may not be sent, or a reason of more than 123 bytes; [`Error::Closed`] when the end is not clean.
     pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<Closed, Error> {
         self.handle.close(code, reason).await
     }
@@ -160,7 +164,7 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
     /// Begins to close the connection; messages may still arrive until [`recv`](Self::recv) returns `None`.
     ///
     /// # Errors
-    /// [`Error::Send`] for a code or reason that may not be sent.
+    /// [`Error::Send`] for a code that may not be sent, or a reason of more than 123 bytes.
     pub fn start_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
         self.handle.start_close(code, reason)
     }

@@ -140,7 +140,7 @@ pub enum AcceptError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The connection is over, and [`Closed`] tells how; receiving reports only an end that is not clean so.
+    /// The connection is over; `closed` says how. From `recv` you get this only if the end was not clean: a clean one is `None`.
     #[error("the connection is over: {closed}{}", cause(.source))]
     Closed {
         /// How it ended.

@@ -69,7 +69,7 @@ impl Connector {
     ///
     /// # Errors
     /// [`ConnectError::Refused`] when the server answers with another status than 101, [`ConnectError::Handshake`] when there is no answer in
-    /// time, or a faulty one.
+    /// time, or a faulty one; [`ConnectError::Setup`], [`ConnectError::Seed`].
     pub fn handshake<S: Transport>(&self, stream: S) -> Result<WebSocket<S>, ConnectError> {
         shake_hands(&self.options.attempt(), stream, RecvBuf::new())
     }

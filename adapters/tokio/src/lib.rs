@@ -59,7 +59,7 @@ pub async fn connect(url: &str) -> Result<ClientWebSocket, ConnectError> {
     Connector::new(url)?.connect().await
 }
 
-/// Accepts whoever asks properly, with the defaults of [`Config`].
+/// Accepts whoever asks properly, with the defaults of [`Config`]. Dropped before it is ready, it drops the stream.
 ///
 /// # Errors
 /// [`AcceptError`].

@@ -37,7 +37,7 @@
 //! They leave in the order in which they were accepted, and only while the connection is open and authenticated. Each has a [`Token`] and exactly one
 //! [`Outcome`]. One that the transport has not taken whole when a connection dies goes out first on the next, since the peer cannot have
 //! received it; one that it has may have arrived, which nobody can know, and is sent again only with
-//! [`Delivery::AtLeastOnce`](super::Delivery::AtLeastOnce).
+//! [`Delivery::AtLeastOnce`](super::Delivery::AtLeastOnce) and [`Delivery::Acknowledged`](super::Delivery::Acknowledged).
 
 mod link;
 mod progress;
@@ -225,7 +225,8 @@ impl Client {
         self.accept(now, message.into(), None)
     }
 
-    /// The peer has received all messages up to this one, as the application knows: they are not sent again.
+    /// The peer has received all messages up to this one, as the application knows: they are not sent again. With
+    /// [`Delivery::Acknowledged`](super::Delivery::Acknowledged) nothing else confirms them.
     pub fn acknowledge(&mut self, now: Instant, token: Token) {
         self.queue.confirm(token);
         self.drain(now);
@@ -244,7 +245,7 @@ impl Client {
         }
     }
 
-    /// Closes once all messages have left (with [`Delivery::AtLeastOnce`](super::Delivery::AtLeastOnce): were confirmed), over as many connections as
+    /// Closes once all messages have left (unless with [`Delivery::AtMostOnce`](super::Delivery::AtMostOnce): were confirmed), over as many connections as
     /// that takes, but within `drain_timeout`; what has not left by then is dropped. The closing handshake comes on top of that
     /// ([`Config::close_timeout`](crate::Config::close_timeout)). Nothing is accepted any more. A second call changes nothing.
     ///

@@ -17,9 +17,8 @@ use crate::Runtime;
 
 /// The messages that a [`Client`](super::Client) receives, over all of its connections, in order.
 ///
-/// While 256 of them wait, or 256 KiB, the peer is slowed down: it is read no further until all of those have been received, nor is anything
-/// that it sends behind them acted on, so heartbeat and credentials are given all the time that it takes. Connecting and sending
-/// go on.
+/// While 256 of them wait, or 256 KiB, the peer is slowed down. Until you have received all of them, the client reads no more from the peer. Its
+/// pongs are not seen either, so the heartbeat and [`Auth::timeout`](sansocket::client::Auth::timeout) pause. Connecting and sending go on.
 ///
 /// When it is dropped, what arrives is discarded from then on; a client that only sends should do that.
 pub struct Inbox<R: Runtime> {

@@ -29,7 +29,7 @@ use task::{Prepare, Task};
 pub use typed::Subscription;
 pub use watch::{Events, Receipt, StateWatch};
 
-/// A client that outlives its connections: it reconnects, beats, queues while offline and authenticates, as its
+/// A client that outlives its connections: it reconnects, sends heartbeats, queues while offline and authenticates, as its
 /// [`ClientConfig`] says. [`Connector::client`] makes one.
 ///
 /// A handle; clone it for as many tasks as you like. What one of them sends keeps its order. A task beside it does the work, so nothing has to be
@@ -39,7 +39,8 @@ pub use watch::{Events, Receipt, StateWatch};
 /// # When it is dropped
 ///
 /// When all its handles and the [`Inbox`] are gone, the client closes with 1001 in the background: what is queued still leaves, over another
-/// connection if need be, within 10 s. [`close`](Self::close) says when that is done, [`abort`](Self::abort) ends it at once.
+/// connection if need be, within 10 s, as long as the runtime runs: at the end of `main`, call [`close`](Self::close) and wait for it, or what is
+/// queued is lost. [`abort`](Self::abort) ends it at once.
 pub struct Client<R: Runtime> {
     lease: Arc<Lease<R>>,
 }
@@ -148,7 +149,8 @@ impl<R: Runtime> Client<R> {
     }
 
     /// The peer has received all messages up to this one, as the application knows: they are not sent again, with
-    /// [`Delivery::AtLeastOnce`](sansocket::client::Delivery::AtLeastOnce).
+    /// [`Delivery::AtLeastOnce`](sansocket::client::Delivery::AtLeastOnce) and
+    /// [`Delivery::Acknowledged`](sansocket::client::Delivery::Acknowledged). With the latter nothing else confirms them.
     pub fn acknowledge(&self, token: Token) {
         self.lease.shared.turn(|hub| hub.acknowledge(R::now(), token));
     }
@@ -167,7 +169,7 @@ impl<R: Runtime> Client<R> {
     /// background; of a client that is closing already, it just waits for the end.
     ///
     /// # Errors
-    /// [`SendError`] for a code or reason that may not be sent.
+    /// [`SendError`] for a code that may not be sent, or a reason of more than 123 bytes.
     pub async fn close(&self, code: CloseCode, reason: &str, drain_timeout: Duration) -> Result<End, SendError> {
         self.start_close(code, reason, drain_timeout)?;
         Ok(self.ended().await)

@@ -26,7 +26,7 @@ use threads::{Driver, Prepare};
 pub use typed::Subscription;
 pub use watch::{Events, Receipt, StateWatch};
 
-/// A client that outlives its connections: it reconnects, beats, queues while offline and authenticates, as its [`ClientConfig`] says.
+/// A client that outlives its connections: it reconnects, sends heartbeats, queues while offline and authenticates, as its [`ClientConfig`] says.
 /// [`Connector::client`] makes one.
 ///
 /// A handle; clone it for as many threads as you like. What one of them sends keeps its order. A thread beside it does the work, and another one for
@@ -36,8 +36,8 @@ pub use watch::{Events, Receipt, StateWatch};
 /// # When it is dropped
 ///
 /// When all its handles and the [`Inbox`] are gone, the client closes with 1001 in the background: what is queued still leaves, over another
-/// connection if need be, within 10 s, unless the program ends before. [`close`](Self::close) says when that is done, [`abort`](Self::abort) ends it
-/// at once. A thread that is in the middle of connecting ends within [`connect_timeout`](Connector::connect_timeout).
+/// connection if need be, within 10 s, as long as the program runs: at the end of `main`, call [`close`](Self::close), which waits, or what is
+/// queued is lost. [`abort`](Self::abort) ends it at once. A thread that is in the middle of connecting ends within [`connect_timeout`](Connector::connect_timeout).
 #[derive(Clone)]
 pub struct Client {
     lease: Arc<Lease>,
@@ -131,7 +131,7 @@ impl Client {
     }
 
     /// The peer has received all messages up to this one, as the application knows: they are not sent again, with
-    /// [`Delivery::AtLeastOnce`].
+    /// [`Delivery::AtLeastOnce`] and [`Delivery::Acknowledged`]. With the latter nothing else confirms them.
     pub fn acknowledge(&self, token: Token) {
         self.lease.shared.turn(|core| core.hub.acknowledge(Instant::now(), token));
     }
@@ -149,7 +149,7 @@ impl Client {
     /// end.
     ///
     /// # Errors
-    /// [`SendError`] for a code or reason that may not be sent.
+    /// [`SendError`] for a code that may not be sent, or a reason of more than 123 bytes.
     pub fn close(&self, code: CloseCode, reason: &str, drain_timeout: Duration) -> Result<End, SendError> {
         self.start_close(code, reason, drain_timeout)?;
         Ok(self.ended())
