@@ -222,7 +222,7 @@ fn deflating(wanted: bool) -> Config {
 async fn an_extension_that_was_not_offered_fails_the_handshake() {
     for (wanted, answer, fault) in [
         (false, "permessage-deflate", ResponseFault::ExtensionNotOffered),
-        (true, "permessage-deflate; server_max_window_bits=13", ResponseFault::ExtensionParams),
+        (true, "permessage-deflate; server_max_window_bits=16", ResponseFault::ExtensionParams),
         (true, "permessage-deflate, permessage-deflate", ResponseFault::ExtensionParams),
         (true, "permessage-deflate;", ResponseFault::ExtensionMalformed),
     ] {
