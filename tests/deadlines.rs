@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sansocket::{
-    Acceptance, ClientRequest, CloseCause, CloseCode, Config, Deadline, ReadyState, Role, Side, StreamOrder,
+    Acceptance, ClientRequest, CloseCause, CloseCode, Config, Deadline, Event, ReadyState, Role, Side, StreamOrder,
 };
 use support::*;
 
@@ -595,10 +595,10 @@ fn the_message_deadline_rests_while_nothing_is_decoded_and_starts_anew() {
         bench.connection.send_text(bench.now, "answer").unwrap();
         bench.buf.extend_from_slice(&wire_to(role, &[continuation("bc")]));
         assert!(bench.connection.is_paused());
-        assert_eq!(bench.at(500 * SEC).timeout(), []);
-        assert_eq!(bench.next_deadline(), None, "{role:?}");
+        assert_eq!(bench.at(100 * SEC).timeout(), []);
+        assert_eq!(bench.next_deadline(), Some((240 * SEC, Deadline::Message)), "{role:?}");
         bench.flush();
-        assert_eq!(bench.next_deadline(), Some((620 * SEC, Deadline::Message)));
+        assert_eq!(bench.next_deadline(), Some((220 * SEC, Deadline::Message)));
         assert_eq!(bench.poll(), [Seen::Text("abc".into())], "{role:?}");
         assert_eq!(bench.next_deadline(), None);
     }
@@ -702,6 +702,120 @@ fn a_sign_of_life_does_not_save_a_message_that_is_late() {
         bench.flush();
         let closed = only_closed(bench.eof());
         assert_eq!(closed.cause, CloseCause::Deadline(Deadline::Message), "{role:?}");
+    }
+}
+
+/// A message that has begun is over in time, however a peer makes decoding pause.
+#[test]
+fn pauses_give_a_message_at_most_as_long_again() {
+    let pings: Vec<Frame> = (0..128).map(|_| ping("")).collect();
+    for (role, in_one_read) in ROLES.into_iter().flat_map(|role| [(role, false), (role, true)]) {
+        let mut bench = Bench::open(role, Config::default());
+        let mut first = vec![text("a").more()];
+        if in_one_read {
+            first.extend(pings.clone());
+        }
+        bench.receive_frames(&first);
+        bench.receive_frames(if in_one_read { &[] } else { &pings });
+        // The transport takes just enough for the write deadline, and more pings than it makes room for wait already.
+        let mut second = 0;
+        while bench.connection.state() == ReadyState::Open {
+            assert!(bench.connection.is_paused() && second < 1000, "{role:?}");
+            second += 29;
+            bench.at(second * SEC).timeout();
+            if bench.connection.state() == ReadyState::Open {
+                bench.connection.advance_outgoing(bench.now, 1);
+                bench.receive_frames(&pings);
+            }
+        }
+        assert_eq!(second, 9 * 29, "{role:?}: the first look after 240 s");
+        bench.flush();
+        ended_by(bench.eof(), Deadline::Message);
+    }
+}
+
+/// Once with answers of our own that the peer does not read, once with the heartbeat, which nobody ordered.
+#[test]
+fn the_message_deadline_rests_for_as_long_again_at_most_whatever_makes_decoding_pause() {
+    type Pause = fn(&mut Bench);
+    let pauses: [(usize, Pause); 2] = [
+        (1000, |bench| {
+            bench.connection.send_binary(bench.now, &[0; 5000]).unwrap();
+            assert_eq!(bench.receive_frames(&[ping("")]), [Seen::Ping(vec![])]);
+            bench.connection.send_text(bench.now, "answer").unwrap();
+        }),
+        (106, |bench| bench.connection.send_binary(bench.now, &[0; 98]).unwrap()),
+    ];
+    for (role, (mark, pause)) in ROLES.into_iter().flat_map(|role| pauses.map(|pause| (role, pause))) {
+        let limits = only(|config| {
+            config.message_timeout = Some(120 * SEC);
+            config.ping_interval = (mark == 106).then_some(1000 * SEC);
+            config.high_water_mark = mark;
+        });
+        let paused_at_1000 = || {
+            let mut bench = Bench::open(role, limits.clone());
+            bench.at(990 * SEC).receive_frames(&[text("a").more()]);
+            bench.at(1000 * SEC);
+            pause(&mut bench);
+            bench.timeout();
+            assert!(bench.connection.is_paused(), "{role:?}, {mark}");
+            bench
+        };
+        // Up to then it rests, and goes on with what it had left.
+        let mut bench = paused_at_1000();
+        assert_eq!(bench.next_deadline(), Some((1230 * SEC, Deadline::Message)));
+        assert_eq!(bench.at(1050 * SEC).timeout(), []);
+        bench.flush();
+        assert_eq!(bench.next_deadline(), Some((1160 * SEC, Deadline::Message)), "{role:?}, {mark}");
+        strikes_at(&mut bench, 1160 * SEC, Deadline::Message);
+        // Two pauses rest no longer than one.
+        let mut bench = paused_at_1000();
+        bench.at(1100 * SEC).flush();
+        bench.poll();
+        pause(&mut bench);
+        assert!(mark == 106 || bench.connection.is_paused());
+        bench.at(1180 * SEC).flush();
+        let rested = if mark == 106 { 100 } else { 120 };
+        strikes_at(&mut bench, (1110 + rested) * SEC, Deadline::Message);
+        // The end comes even while decoding is paused.
+        let mut bench = paused_at_1000();
+        assert_eq!(strikes_at(&mut bench, 1230 * SEC, Deadline::Message), []);
+        assert_eq!(bench.connection.state(), ReadyState::Closing, "{role:?}, {mark}");
+        assert_eq!(bench.flush_frames().last().unwrap().as_close().unwrap().0, 1008);
+        ended_by(bench.eof(), Deadline::Message);
+        // What comes behind it has time of its own.
+        let mut bench = paused_at_1000();
+        bench.at(1150 * SEC).flush();
+        assert_eq!(bench.receive_frames(&[continuation("b"), text("c").more()]), [Seen::Text("ab".into())]);
+        assert_eq!(bench.next_deadline(), Some((1270 * SEC, Deadline::Message)), "{role:?}, {mark}");
+    }
+}
+
+/// What meets the one that is named first does not meet the other.
+#[test]
+fn a_message_in_time_does_not_save_a_peer_that_is_silent_since() {
+    let limits = [
+        only(|config| (config.idle_timeout, config.message_timeout) = (Some(10 * SEC), Some(10 * SEC))),
+        only(|config| {
+            config.message_timeout = Some(10 * SEC);
+            (config.ping_interval, config.pong_timeout) = (Some(SEC), Some(10 * SEC));
+        }),
+    ];
+    for (limits, deadline) in limits.into_iter().zip([Deadline::Idle, Deadline::Pong]) {
+        for role in ROLES {
+            let mut bench = Bench::open(role, limits.clone());
+            bench.receive_frames(&[text("a").more()]);
+            bench.buf.extend_from_slice(&wire_to(role, &[ping(""), continuation("b")]));
+            bench.at(SEC);
+            assert!(
+                bench.connection.poll_event(bench.now, &mut bench.buf).is_some_and(|event| event == Event::Ping(b""))
+            );
+            bench.connection.handle_timeout(bench.now);
+            bench.flush();
+            assert_eq!(bench.at(11 * SEC).timeout(), [Seen::Text("ab".into())], "{role:?}");
+            bench.flush();
+            ended_by(bench.eof(), deadline);
+        }
     }
 }
 

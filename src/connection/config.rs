@@ -67,7 +67,8 @@ pub struct Config {
 
     /// The most pings that are answered before the transport has taken any of the answers, at least one; then decoding pauses.
     ///
-    /// 128: nobody who reads the answers comes near; who does not read them costs at most 128 × 131 bytes.
+    /// 128: nobody who reads the answers comes near. A peer that reads nothing costs at most 128 × 131 bytes; for one that reads a byte now
+    /// and then, pongs may fill the output up to the high-water mark, or stand 128 × 131 bytes above a long message.
     pub unsent_pongs_max: u32,
 
     /// Whether and how to compress: permessage-deflate is offered by a client, and agreed to by a server. RFC 7692.
@@ -107,7 +108,8 @@ pub struct Config {
     pub write_timeout: Option<Duration>,
 
     /// From the first byte of a message to the last, or of a lone control frame; then it closes with 1008. While decoding waits for
-    /// output to be written, it rests.
+    /// output to be written, it rests, for as long again at most: no message takes more than twice the time, unless the application does not
+    /// take it ([`poll_control_event`](super::Connection::poll_control_event)).
     ///
     /// 120 s: what the longest message takes at about 1 Mbit/s. A caller who takes endless messages in pieces sets `None`.
     pub message_timeout: Option<Duration>,

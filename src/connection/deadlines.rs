@@ -10,9 +10,10 @@
 //! | write | the first byte that waits | any progress | drop |
 //! | close | the start of the closing handshake | nothing | drop |
 //!
-//! While output above the high-water mark keeps the connection from reading, the ping, pong, idle and message deadlines rest: the peer
-//! cannot prove that it is alive. The write deadline runs instead, and progress counts as a sign of life. While a message is withheld, that of
-//! the message rests: its last byte may have arrived.
+//! While output that has to be written first keeps the connection from decoding, the ping, pong and idle deadlines rest: the peer
+//! cannot prove that it is alive. The write deadline runs instead, and progress counts as a sign of life. That of the message rests, too, but
+//! for no longer in all than it is, because a peer can make decoding pause at will. While a message is withheld, its deadline rests
+//! however long that lasts: its last byte may have arrived.
 //!
 //! The pong, idle and message deadlines are judged by the next poll for events, once it has found nothing that meets them: so what
 //! arrived before the deadline counts, and is delivered, however late the caller comes to decode it.
@@ -33,20 +34,36 @@ pub(super) struct Timers {
     /// How much output has to be written until the last heartbeat has left; 0 when it has.
     ping_unsent: usize,
     pong_due: Option<Instant>,
-    /// Since when a message is under way.
+    /// The pong or idle deadline that has passed, unless what is not decoded yet meets it.
+    silence: Option<Deadline>,
+    /// Since when a message is under way; later by as much as its deadline has rested.
     message_since: Option<Instant>,
-    /// Since when the message deadline rests, because decoding is paused or a message is withheld.
+    /// Whether that deadline has passed, unless what is not decoded yet meets it.
+    message_is_late: bool,
+    /// Since when it rests.
     rests_since: Option<Instant>,
+    /// Why, while it does.
+    rest: Rest,
+    /// For how many milliseconds it has rested while decoding was paused, each pause rounded up: many short ones come to no more.
+    rested_ms: u32,
     /// Since when output waits without progress.
     stalled_since: Option<Instant>,
     rtt: Option<Duration>,
-    /// The pong, idle or message deadline that has passed, unless what is not decoded yet meets it.
-    passed: Option<Deadline>,
 }
 
 struct Ping {
     sent_at: Instant,
     payload: [u8; 8],
+}
+
+/// Why the deadline of a message rests.
+#[derive(Clone, Copy, Default)]
+enum Rest {
+    /// Decoding waits for output to be written. A peer can bring that about, so there is a bound to it.
+    #[default]
+    Paused,
+    /// The application does not take messages at the moment.
+    Withheld,
 }
 
 impl Connection {
@@ -72,14 +89,13 @@ impl Connection {
         };
         match &self.state {
             State::Opening(opening) => consider(opening.deadline, Deadline::Handshake),
-            State::Open if self.is_paused() => {}
             State::Open => {
-                let runs = timers.message_since.filter(|_| timers.rests_since.is_none());
-                let message = runs.and_then(|since| after(since, config.message_timeout));
-                consider(message, Deadline::Message);
-                consider(timers.pong_due, Deadline::Pong);
-                consider(timers.received_at.and_then(|at| after(at, config.idle_timeout)), Deadline::Idle);
-                consider(timers.next_ping, Deadline::Ping);
+                consider(timers.message_due(config), Deadline::Message);
+                if !self.is_paused() {
+                    consider(timers.pong_due, Deadline::Pong);
+                    consider(timers.received_at.and_then(|at| after(at, config.idle_timeout)), Deadline::Idle);
+                    consider(timers.next_ping, Deadline::Ping);
+                }
             }
             State::CloseSent(ending) | State::Draining(ending) => consider(ending.deadline, Deadline::Close),
             State::Closed { .. } => return None,
@@ -106,9 +122,9 @@ impl Connection {
         }
     }
 
-    /// Nothing is left to decode that would meet a deadline that has passed.
+    /// Nothing is left that may be decoded and would meet a deadline that has passed.
     pub(super) fn end_when_due(&mut self, now: Instant) {
-        let Some(deadline) = self.timers.passed.take() else {
+        let Some(deadline) = self.timers.passed(self.is_paused()) else {
             return;
         };
         let (code, teardown) = match deadline {
@@ -130,64 +146,125 @@ impl Timers {
     pub(super) fn sign_of_life(&mut self, now: Instant) {
         self.received_at = Some(now);
         self.pong_due = None;
-        self.passed = self.passed.filter(|deadline| *deadline == Deadline::Message);
+        self.silence = None;
     }
 
     /// Whether no message is under way, and no deadline has passed that is still to be judged.
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
-        self.passed.is_none() && self.message_since.is_none()
+        self.silence.is_none() && self.message_since.is_none()
     }
 
-    /// Decoding waits for output to be written, or for the application to take a message.
-    pub(super) fn rest(&mut self, now: Instant) {
-        self.rests_since.get_or_insert(now);
+    /// Decoding waits for output to be written.
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.begin_rest(now, Rest::Paused);
+    }
+
+    /// Decoding waits for the application to take a message.
+    pub(super) fn withhold(&mut self, now: Instant) {
+        self.sign_of_life(now);
+        self.begin_rest(now, Rest::Withheld);
     }
 
     /// Output was written that decoding has waited for, and perhaps waits for more of.
-    pub(super) fn resume(&mut self, now: Instant, still_paused: bool) {
+    pub(super) fn resume(&mut self, now: Instant, still_paused: bool, config: &Config) {
         self.sign_of_life(now);
-        self.end_rest(now);
-        self.rests_since = still_paused.then_some(now);
+        self.end_rest(now, config);
+        if still_paused {
+            self.pause(now);
+        }
     }
 
-    /// The time in which decoding waited does not count.
-    #[inline]
-    fn end_rest(&mut self, now: Instant) {
-        if let Some(since) = self.rests_since.take() {
-            let rested = now.saturating_duration_since(since);
-            self.message_since = self.message_since.and_then(|since| since.checked_add(rested));
+    fn begin_rest(&mut self, now: Instant, rest: Rest) {
+        if self.rests_since.is_none() {
+            self.rests_since = Some(now);
+            self.rest = rest;
         }
+    }
+
+    /// The time in which decoding waited does not count, as far as it may not.
+    #[inline]
+    fn end_rest(&mut self, now: Instant, config: &Config) {
+        if let Some(rests_since) = self.rests_since.take()
+            && let Some(since) = self.message_since
+        {
+            let waited = now.saturating_duration_since(rests_since.max(since));
+            let rested = match self.rest {
+                Rest::Withheld => waited,
+                Rest::Paused => waited.min(self.rest_left(config)),
+            };
+            if let Rest::Paused = self.rest {
+                let ms = u32::try_from(rested.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
+                self.rested_ms = self.rested_ms.saturating_add(ms);
+            }
+            self.message_since = since.checked_add(rested).or(self.message_since);
+        }
+    }
+
+    /// For how long the deadline of the message under way may still rest while decoding is paused.
+    fn rest_left(&self, config: &Config) -> Duration {
+        config.message_timeout.unwrap_or_default().saturating_sub(Duration::from_millis(self.rested_ms.into()))
+    }
+
+    /// When the message under way is late; while its deadline rests, when it has done so for as long as it may.
+    fn message_due(&self, config: &Config) -> Option<Instant> {
+        let since = self.message_since.filter(|_| !self.message_is_late)?;
+        let rest = match (self.rests_since, self.rest) {
+            (None, _) => Duration::ZERO,
+            (Some(_), Rest::Paused) => self.rest_left(config),
+            (Some(_), Rest::Withheld) => return None,
+        };
+        after(since, Some(config.message_timeout?.saturating_add(rest)))
     }
 
     /// A deadline that is judged later has passed; it is not due again.
     fn pass(&mut self, deadline: Deadline) {
-        // A byte may still meet the others, but not that of the message.
-        if deadline == Deadline::Message || self.passed.is_none() {
-            self.passed = Some(deadline);
-        }
         match deadline {
             Deadline::Pong => self.pong_due = None,
             Deadline::Idle => self.received_at = None,
-            _ => self.message_since = None,
+            _ => {
+                self.message_is_late = true;
+                return;
+            }
+        }
+        self.silence.get_or_insert(deadline);
+    }
+
+    /// The deadline that has passed and that nothing can meet any more. While decoding is paused, that is the message's alone.
+    fn passed(&self, is_paused: bool) -> Option<Deadline> {
+        if self.message_since.is_some() && self.message_is_late {
+            Some(Deadline::Message)
+        } else if is_paused {
+            None
+        } else {
+            self.silence
         }
     }
 
     /// Nothing more can be decoded: does a message wait for its rest?
     #[inline]
-    pub(super) fn message(&mut self, now: Instant, mid_message: bool) {
-        self.end_rest(now);
-        if !mid_message {
+    pub(super) fn message(&mut self, now: Instant, mid_message: bool, config: &Config) {
+        self.end_rest(now, config);
+        if mid_message {
+            self.message_begun(now);
+        } else {
             self.message_done();
-        } else if self.message_since.is_none() {
+        }
+    }
+
+    /// A message is under way, now at the latest.
+    #[inline]
+    pub(super) fn message_begun(&mut self, now: Instant) {
+        if self.message_since.is_none() {
             self.message_since = Some(now);
+            self.message_is_late = false;
+            self.rested_ms = 0;
         }
     }
 
     #[inline]
     pub(super) fn message_done(&mut self) {
         self.message_since = None;
-        self.passed = self.passed.filter(|deadline| *deadline != Deadline::Message);
     }
 
     #[inline]
@@ -210,7 +287,8 @@ impl Timers {
 
     /// The closing handshake has begun, which has a deadline of its own.
     pub(super) fn closing(&mut self) {
-        self.passed = None;
+        self.silence = None;
+        self.message_done();
     }
 
     pub(super) fn output_lost(&mut self) {

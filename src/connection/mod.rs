@@ -261,7 +261,7 @@ impl Connection {
         self.sending.output_shrank(self.send_buf.len(), self.config.high_water_mark);
         if was_paused {
             // Nothing was read meanwhile: that the peer takes something is the sign of life.
-            self.timers.resume(now, self.is_paused());
+            self.timers.resume(now, self.is_paused(), &self.config);
         }
         self.timers.output_taken(now, n, self.send_buf.is_empty(), &self.config);
         self.settle();

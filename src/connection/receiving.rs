@@ -202,18 +202,24 @@ impl Connection {
         self.sending.owes_answer |= step.as_ref().map_or(true, Step::is_told);
         let error = match step {
             Ok(Step::Idle) => {
-                self.receiving.has_backlog = self.is_paused() && self.receiving.unread_len > 0;
-                if !self.is_paused() {
+                let is_paused = self.is_paused();
+                self.receiving.has_backlog = is_paused && self.receiving.unread_len > 0;
+                if is_paused {
+                    // What is unread may be all there.
+                    if self.receiving.message.is_some() {
+                        self.timers.message_begun(now);
+                    }
                     self.end_when_due(now);
-                    self.timers.message(now, self.receiving.is_mid_message());
+                } else {
+                    self.end_when_due(now);
+                    self.timers.message(now, self.receiving.is_mid_message(), &self.config);
                     self.end_when_stream_ended(now);
                 }
                 return self.take_report();
             }
             Ok(Step::Withheld) => {
                 self.receiving.has_backlog = true;
-                self.timers.sign_of_life(now);
-                self.timers.rest(now);
+                self.timers.withhold(now);
                 return self.take_report();
             }
             #[cfg(feature = "deflate")]

@@ -248,9 +248,8 @@ impl Connection {
     /// Answers a ping, "unless it already received a Close frame". RFC 6455 section 5.5.2.
     pub(super) fn answer_ping(&mut self, now: Instant, payload: &[u8]) {
         if self.receiving.stream != Stream::Failed {
-            self.queue_automatic(now, Opcode::Pong, payload);
             self.receiving.unsent_pongs = self.receiving.unsent_pongs.saturating_add(1);
-            self.note_pause(now);
+            self.queue_automatic(now, Opcode::Pong, payload);
         }
     }
 
@@ -312,7 +311,7 @@ impl Connection {
     /// Takes note of when a pause begins.
     fn note_pause(&mut self, now: Instant) {
         if self.is_paused() {
-            self.timers.rest(now);
+            self.timers.pause(now);
         }
     }
 
@@ -327,6 +326,7 @@ impl Connection {
             self.sending.tolerated_len = self.sending.tolerated_len.saturating_add(added);
             self.sending.tolerated_control_len = tolerated;
         }
+        self.note_pause(now);
     }
 
     #[inline]
