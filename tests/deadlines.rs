@@ -819,6 +819,37 @@ fn a_message_in_time_does_not_save_a_peer_that_is_silent_since() {
     }
 }
 
+/// The end of the stream is a fact; that something is late no longer matters then.
+#[test]
+fn a_deadline_and_the_end_of_the_stream_make_one_report() {
+    type Change = fn(&mut Config);
+    let timeouts: [Change; 2] =
+        [|config| config.message_timeout = Some(10 * SEC), |config| config.idle_timeout = Some(10 * SEC)];
+    for timeout in timeouts {
+        for role in ROLES {
+            for is_failure in [false, true] {
+                let mut bench = Bench::open(role, only(timeout));
+                bench.receive_frames(&[text("a").more()]);
+                bench.at(10 * SEC);
+                bench.connection.handle_timeout(bench.now);
+                let (seen, cause) = match is_failure {
+                    false => (bench.eof(), CloseCause::EndOfStream),
+                    true => (bench.transport_error(), CloseCause::TransportFailed),
+                };
+                assert!(bench.flush().is_empty(), "{role:?}: nobody is told any more");
+                let closed = only_closed(seen);
+                assert_eq!(
+                    (closed.by, closed.code, closed.cause),
+                    (Side::Remote, CloseCode::ABNORMAL, cause),
+                    "{role:?}"
+                );
+                assert_eq!(closed.reason, "");
+                assert_eq!(bench.connection.closed(), Some(&closed), "{role:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_failed_transport_ends_the_connection_whatever_is_queued() {
     let limits = only(|config| config.high_water_mark = 16);

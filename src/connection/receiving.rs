@@ -211,9 +211,12 @@ impl Connection {
                     }
                     self.end_when_due(now);
                 } else {
-                    self.end_when_due(now);
+                    match self.receiving.stream {
+                        Stream::Open => self.end_when_due(now),
+                        Stream::Ended => self.end_of_stream(now, CloseCause::EndOfStream),
+                        Stream::Failed => self.end_of_stream(now, CloseCause::TransportFailed),
+                    }
                     self.timers.message(now, self.receiving.is_mid_message(), &self.config);
-                    self.end_when_stream_ended(now);
                 }
                 return self.take_report();
             }
@@ -437,14 +440,6 @@ impl Connection {
             }
             Opcode::Close => Step::Close,
             _ => Step::Pong { rtt: self.timers.pong(now, input.lent()) },
-        }
-    }
-
-    fn end_when_stream_ended(&mut self, now: Instant) {
-        match self.receiving.stream {
-            Stream::Open => {}
-            Stream::Ended => self.end_of_stream(now, CloseCause::EndOfStream),
-            Stream::Failed => self.end_of_stream(now, CloseCause::TransportFailed),
         }
     }
 }
