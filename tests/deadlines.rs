@@ -819,6 +819,31 @@ fn a_message_in_time_does_not_save_a_peer_that_is_silent_since() {
     }
 }
 
+/// What has arrived in time counts in the handshake, too.
+#[test]
+fn the_handshake_deadline_does_not_strike_what_has_arrived_but_is_not_decoded_yet() {
+    let limits = only(|config| config.handshake_timeout = Some(10 * SEC));
+    let mut server = Bench::server(limits.clone());
+    server.buf.extend_from_slice(REQUEST.as_bytes());
+    server.at(10 * SEC);
+    server.connection.handle_timeout(server.now);
+    assert_eq!(server.connection.poll_timeout(), None);
+    let mut deciding = 0;
+    while let Some(event) = server.connection.poll_event(server.now, &mut server.buf) {
+        assert_eq!(Seen::from(&event), Seen::Request);
+        server.connection.accept(server.now, &Acceptance::new()).unwrap();
+        deciding += 1;
+    }
+    assert_eq!((deciding, server.connection.state()), (1, ReadyState::Open));
+    let mut client = Bench::client(&request(), limits);
+    let mut server = Bench::server(only(|_| {}));
+    server.receive(&client.flush());
+    server.connection.accept(server.now, &Acceptance::new()).unwrap();
+    client.buf.extend_from_slice(&server.flush());
+    assert_eq!(client.at(10 * SEC).timeout(), [Seen::Open]);
+    assert_eq!(client.connection.state(), ReadyState::Open);
+}
+
 /// The end of the stream is a fact; that something is late no longer matters then.
 #[test]
 fn a_deadline_and_the_end_of_the_stream_make_one_report() {

@@ -15,8 +15,8 @@
 //! for no longer in all than it is, because a peer can make decoding pause at will. While a message is withheld, its deadline rests
 //! however long that lasts: its last byte may have arrived.
 //!
-//! The pong, idle and message deadlines are judged by the next poll for events, once it has found nothing that meets them: so what
-//! arrived before the deadline counts, and is delivered, however late the caller comes to decode it.
+//! The handshake, pong, idle and message deadlines are judged by the next poll for events, once it has found nothing that meets them: so
+//! what arrived before the deadline counts, and is delivered, however late the caller comes to decode it.
 
 use std::time::{Duration, Instant};
 
@@ -103,9 +103,11 @@ impl Connection {
         earliest
     }
 
-    /// Does what is due at `now`. The next deadline lies after `now` then. Poll for events afterwards.
+    /// Does what is due at `now`. The next deadline lies after `now` then. **Poll for events afterwards**: most deadlines are judged there,
+    /// once everything that arrived before has been decoded, and until then nothing is due in their place.
     ///
-    /// Bytes that the transport still holds do not count: read what there is first.
+    /// Bytes that the transport still holds do not count: read what there is first. The write and the close deadline end the connection
+    /// here, at once.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((at, deadline)) = self.next_deadline()
             && at <= now
@@ -115,7 +117,7 @@ impl Connection {
                     self.timers.next_ping = after(now, self.config.ping_interval);
                     self.queue_heartbeat(now);
                 }
-                Deadline::Handshake => self.give_up_handshake(now),
+                Deadline::Handshake => self.pass_handshake(),
                 Deadline::Pong | Deadline::Idle | Deadline::Message => self.timers.pass(deadline),
                 Deadline::Write | Deadline::Close => self.cut_short(CloseCause::Deadline(deadline)),
             }

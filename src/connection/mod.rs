@@ -9,12 +9,13 @@
 //!    When something went, go back to 2: decoding may have waited for it.
 //! 4. Obey [`poll_stream`](Connection::poll_stream). After [`StreamOrder::Drop`] and [`Event::Closed`] all is over.
 //! 5. When [`poll_timeout`](Connection::poll_timeout) is due, and nothing can be read any more, call
-//!    [`handle_timeout`](Connection::handle_timeout).
+//!    [`handle_timeout`](Connection::handle_timeout) and go back to 2: most deadlines are judged there.
 //! 6. Wait until the transport can be read (if [`wants_read`](Connection::wants_read)) or written (if there is output), or for the
 //!    next deadline.
 //!
 //! A transport that cannot be shut down in one direction needs no half-close: ignore that order, and its failure. Any other order of
-//! calls is safe too: it may wait longer than it needs to, but it loses nothing and never panics.
+//! calls is safe too: it may wait longer than it needs to, but never panics, and loses nothing but what has not been decoded when
+//! [`abort`](Connection::abort) is called or `handle_timeout` finds that the write or the close deadline has passed.
 //!
 //! # States
 //!

@@ -24,6 +24,8 @@ use crate::handshake::{
 /// A handshake under way.
 pub(super) struct Opening {
     pub(super) deadline: Option<Instant>,
+    /// Whether the deadline has passed, unless what is not decoded yet meets it.
+    is_due: bool,
     scanner: HeadScanner,
     phase: Phase,
 }
@@ -36,7 +38,7 @@ enum Phase {
     /// A client waits for the answer.
     Response { expected: AcceptKey, offered: Vec<String>, interim_len: usize },
     /// A client collects the body of a refusal, behind its head of so many bytes, until the deadline at most.
-    RefusalBody { head_len: usize, body: RefusalBody, is_due: bool },
+    RefusalBody { head_len: usize, body: RefusalBody },
 }
 
 impl Connection {
@@ -98,7 +100,8 @@ impl Connection {
 
     fn begin_opening(&mut self, now: Instant, phase: Phase) {
         let deadline = after(now, self.config.handshake_timeout);
-        self.state = State::Opening(Box::new(Opening { deadline, scanner: HeadScanner::default(), phase }));
+        self.state =
+            State::Opening(Box::new(Opening { deadline, is_due: false, scanner: HeadScanner::default(), phase }));
     }
 
     pub(super) fn poll_opening<'b>(&mut self, now: Instant, input: &'b mut RecvBuf) -> Option<Event<'b>> {
@@ -113,37 +116,37 @@ impl Connection {
         if event.is_some() {
             return event;
         }
-        if let State::Opening(opening) = &self.state
-            && matches!(opening.phase, Phase::RefusalBody { is_due: true, .. })
-        {
-            // The refusal was in another buffer.
-            self.end_opening(Side::Local, CloseCause::Deadline(Deadline::Handshake));
-        }
         // Only here, so that a refusal whose end is the end of the stream is reported as one.
         match self.receiving.stream {
-            Stream::Open => {}
+            Stream::Open => self.give_up_when_due(now),
             Stream::Ended => self.end_opening(Side::Remote, CloseCause::EndOfStream),
             Stream::Failed => self.end_opening(Side::Remote, CloseCause::TransportFailed),
         }
         self.take_report()
     }
 
-    /// The handshake deadline. RFC 9110 sections 15.5.9 and 15.6.4.
-    pub(super) fn give_up_handshake(&mut self, now: Instant) {
+    /// The handshake deadline has passed. The next poll sees whether what has arrived meets it.
+    pub(super) fn pass_handshake(&mut self) {
+        if let State::Opening(opening) = &mut self.state {
+            opening.deadline = None;
+            opening.is_due = true;
+        }
+    }
+
+    /// Nothing is left to decode that would meet the deadline, if it has passed. RFC 9110 sections 15.5.9 and 15.6.4.
+    fn give_up_when_due(&mut self, now: Instant) {
         let cause = CloseCause::Deadline(Deadline::Handshake);
-        let State::Opening(opening) = &mut self.state else {
+        let State::Opening(opening) = &self.state else {
             return;
         };
-        opening.deadline = None;
-        let status = match &mut opening.phase {
+        if !opening.is_due {
+            return;
+        }
+        let status = match opening.phase {
             Phase::Request => 408,
             Phase::Deciding { .. } => 503,
-            Phase::Response { .. } => return self.cut_short(cause),
-            Phase::RefusalBody { is_due, .. } => {
-                // What there is of the body has to do; the next poll reports it.
-                *is_due = true;
-                return;
-            }
+            // A refusal that is still here has its head in another buffer.
+            Phase::Response { .. } | Phase::RefusalBody { .. } => return self.cut_short(cause),
         };
         match Rejection::new(status) {
             Ok(rejection) => self.answer_and_drain(now, &rejection, cause),
@@ -235,8 +238,7 @@ impl Connection {
             } else if head.status == 101 {
                 return Ok(Some(head_len));
             } else {
-                opening.phase =
-                    Phase::RefusalBody { head_len, body: RefusalBody::new(body_framing(&head)), is_due: false };
+                opening.phase = Phase::RefusalBody { head_len, body: RefusalBody::new(body_framing(&head)) };
             }
         }
         Ok(None)
@@ -262,12 +264,14 @@ impl Connection {
         let State::Opening(opening) = &mut self.state else {
             return None;
         };
-        let Phase::RefusalBody { head_len, body, is_due } = &mut opening.phase else {
+        let is_due = opening.is_due;
+        let Phase::RefusalBody { head_len, body } = &mut opening.phase else {
             return None;
         };
         let (head, rest) = input.unread().split_at_checked(*head_len)?;
         let end = match self.receiving.stream {
-            Stream::Open if *is_due => BodyEnd::Cut,
+            // What there is of the body has to do.
+            Stream::Open if is_due => BodyEnd::Cut,
             Stream::Open => BodyEnd::Open,
             Stream::Ended => BodyEnd::Stream,
             Stream::Failed => BodyEnd::Cut,
