@@ -247,6 +247,47 @@ fn inflation_ratio_max_holds_beyond_the_first_mebibyte() {
     }
 }
 
+/// It is the announced length of the frames that counts, so it does not matter how they arrive.
+#[test]
+fn inflation_limits_do_not_depend_on_how_the_input_is_cut() {
+    const MIB: usize = 1024 * 1024;
+    let run = |len: usize| compress_to_vec(&vec![0; len], 9);
+    let noise = |len: usize| compress_to_vec(&Rng::new(7).bytes(len), 9);
+    let mixed = [run(MIB + 64 * 1024), noise(100_000), vec![0x00]].concat();
+    let bomb = [run(2 * MIB), noise(1000), vec![0x00]].concat();
+    let corrupt = [run(2 * MIB), vec![0xff; 1000]].concat();
+    let too_long = [noise(30_000), run(5 * MIB), vec![0x00]].concat();
+    let one = |wire: &[u8]| vec![binary(wire).rsv(RSV1)];
+    let two = |wire: &[u8], at: usize| vec![binary(&wire[..at]).rsv(RSV1).more(), continuation(&wire[at..])];
+    let ratio = Some(ProtocolError::InflationRatio { max: 256 });
+    let len_max = 4 * MIB as u64;
+    let long = Some(ProtocolError::MessageTooLong { len: len_max + 1, max: len_max });
+    for (name, frames, error) in [
+        ("noise behind a run", one(&mixed), None),
+        ("noise behind a run, announced later", two(&mixed, 1200), ratio),
+        ("a run", one(&bomb), ratio),
+        ("a run that breaks off", one(&corrupt), ratio),
+        ("a run above the longest message", one(&too_long), long),
+    ] {
+        let wire = wire_to(Role::Server, &frames);
+        let mut cuts = vec![vec![], vec![14], vec![100, 500], vec![1100], vec![1200, 1300], vec![wire.len() - 1]];
+        cuts.extend([1000, 4096, 16_384].map(|size| (size..wire.len()).step_by(size).collect()));
+        for cut in cuts {
+            let mut bench = open(Role::Server, deflating(|config, _| config.message_len_max = len_max));
+            let mut seen = Vec::new();
+            let mut begin = 0;
+            for end in cut.iter().copied().filter(|end| *end < wire.len()).chain([wire.len()]) {
+                seen.extend(receive(&mut bench, &wire[begin..end]));
+                begin = end;
+            }
+            assert_eq!(seen.len(), usize::from(error.is_none()), "{name}, cut at {cut:?}");
+            bench.flush();
+            let expected = error.map_or(CloseCause::EndOfStream, CloseCause::Protocol);
+            assert_eq!(only_closed(bench.eof()).cause, expected, "{name}, cut at {cut:?}");
+        }
+    }
+}
+
 /// All messages, past the places where a poll has inflated enough.
 fn receive(bench: &mut Bench, bytes: &[u8]) -> Vec<Seen> {
     bench.buf.extend_from_slice(bytes);

@@ -19,8 +19,6 @@ pub(super) struct Deflating {
     inflater: Inflater,
     /// What the headers of the compressed message under way have announced so far.
     announced_len: u64,
-    /// How much of it has been inflated.
-    consumed_len: u64,
     /// How many unread bytes of the frame under way have been unmasked, but not inflated yet.
     unmasked_len: usize,
     /// How many bytes this poll may still inflate.
@@ -112,7 +110,6 @@ impl Connection {
                 deflater: Deflater::new(config, own.0, own.1),
                 inflater: Inflater::new(peer.0, peer.1),
                 announced_len: 0,
-                consumed_len: 0,
                 unmasked_len: 0,
                 budget: 0,
             })
@@ -190,7 +187,6 @@ impl Connection {
         };
         if header.opcode != Opcode::Continuation {
             deflating.announced_len = 0;
-            deflating.consumed_len = 0;
         }
         deflating.announced_len = deflating.announced_len.saturating_add(header.payload_len);
         let max = compressed_len_max(self.config.message_len_max);
@@ -257,16 +253,17 @@ impl Connection {
             receiving.frame_remaining -= done.consumed as u64;
             receiving.output_pending = is_full;
             receiving.message_len = receiving.message_len.saturating_add(done.produced as u64);
-            deflating.consumed_len = deflating.consumed_len.saturating_add(done.consumed as u64);
             deflating.budget -= done.produced;
-            if receiving.message_len > max {
-                return Err(ProtocolError::MessageTooLong { len: receiving.message_len, max });
-            }
+            // What the headers announced stays the same within a frame, so that it does not matter where its bytes are cut; nor which of the
+            // limits is looked at first, since it is the smaller one that was exceeded first.
             let ratio_max = config.inflation_ratio_max;
-            if receiving.message_len > INFLATION_RATIO_FREE_LEN
-                && receiving.message_len > deflating.consumed_len.saturating_mul(ratio_max.into())
-            {
-                return Err(ProtocolError::InflationRatio { max: ratio_max });
+            let max_by_ratio = deflating.announced_len.saturating_mul(ratio_max.into()).max(INFLATION_RATIO_FREE_LEN);
+            if receiving.message_len > max.min(max_by_ratio) {
+                return Err(if max_by_ratio < max {
+                    ProtocolError::InflationRatio { max: ratio_max }
+                } else {
+                    ProtocolError::MessageTooLong { len: receiving.message_len, max }
+                });
             }
             if done.is_corrupt {
                 return Err(ProtocolError::DeflateCorrupt);

@@ -49,6 +49,10 @@ pub struct DeflateConfig {
     /// How many times its compressed length a message may inflate to, beyond [`INFLATION_RATIO_FREE_LEN`]; more closes with 1008.
     /// `u32::MAX` is no limit.
     ///
+    /// The compressed length is that of its frames, as far as their headers have come, so that the verdict does not depend on how the bytes
+    /// arrive. Who announces much and sends little gets no further than DEFLATE itself, 1,032 times what was sent, and than
+    /// [`Config::message_len_max`](crate::Config::message_len_max).
+    ///
     /// 256: text compresses to a tenth, rarely to a fiftieth; DEFLATE ends at 1,032. Raise it for long runs of one byte.
     pub inflation_ratio_max: u32,
 

@@ -39,8 +39,8 @@
 //! compressor whenever a connection that was idle sends.
 //!
 //! What a peer sends is inflated in steps, into a buffer that grows with what has been inflated. [`Config::message_len_max`](crate::Config) counts
-//! inflated bytes, and is exceeded by one byte at most; [`DeflateConfig::inflation_ratio_max`] and [`DeflateConfig::inflated_per_poll_max`]
-//! bound what a few bytes of input can set in motion.
+//! inflated bytes, and is exceeded by one byte at most; [`DeflateConfig::inflation_ratio_max`] bounds what a message may come to that is as long as
+//! it says, and [`DeflateConfig::inflated_per_poll_max`] what a few bytes of input can set in motion.
 //!
 //! # The library
 //!
