@@ -288,6 +288,35 @@ fn inflation_limits_do_not_depend_on_how_the_input_is_cut() {
     }
 }
 
+/// Behind each final block the window is set anew, which costs as much as inflating it would. RFC 7692 section 7.2.3.4.
+#[test]
+fn final_blocks_take_turns_as_what_is_inflated_does() {
+    let message = Rng::new(7).bytes(32 * 1024);
+    let blocks = 1000;
+    let wire = [compress_to_vec(&message, 9), [0x03, 0x00].repeat(blocks), vec![0x00]].concat();
+    // At a million bytes a poll, and at one.
+    for (max, turns) in [(1_000_000, blocks * message.len() / 1_000_000), (1, blocks + message.len())] {
+        let mut bench = open(Role::Server, deflating(|_, deflate| deflate.inflated_per_poll_max = max));
+        bench.buf.extend_from_slice(&wire_to(Role::Server, &[binary(&wire).rsv(RSV1), zipped("next")]));
+        let mut found = 0;
+        while let Some(Event::Inflating) = bench.connection.poll_event(bench.now, &mut bench.buf) {
+            found += 1;
+        }
+        assert!((turns..turns + turns / 10 + 5).contains(&found), "{found} turns, {turns} expected");
+        assert_eq!(bench.buf.take_payload(), message, "what was inflated is as it was");
+        assert_eq!(receive(&mut bench, &[]), [t("next")]);
+    }
+    // With nothing to remember yet, they are no free work either.
+    let mut bench = open(Role::Server, deflating(|_, deflate| deflate.inflated_per_poll_max = 100));
+    let wire = [[0x03, 0x00].repeat(blocks), vec![0x00]].concat();
+    bench.buf.extend_from_slice(&wire_to(Role::Server, &[binary(&wire).rsv(RSV1)]));
+    let mut found = 0;
+    while let Some(Event::Inflating) = bench.connection.poll_event(bench.now, &mut bench.buf) {
+        found += 1;
+    }
+    assert_eq!((found, bench.buf.take_payload().len()), (blocks / 100, 0));
+}
+
 /// All messages, past the places where a poll has inflated enough.
 fn receive(bench: &mut Bench, bytes: &[u8]) -> Vec<Seen> {
     bench.buf.extend_from_slice(bytes);
@@ -302,7 +331,17 @@ fn receive(bench: &mut Bench, bytes: &[u8]) -> Vec<Seen> {
 
 #[test]
 fn inflated_per_poll_max_gives_others_their_turn() {
-    for (len, max, turns) in [(1000, 999, 1), (1000, 1000, 1), (1000, 1001, 0), (1000, 0, 1000), (100_000, 1000, 100)] {
+    // A byte follows on the final block, which counts as much as it leaves in the window: what the message does, once more.
+    for (len, max, turns) in [
+        (1000, 999, 2),
+        (1000, 1000, 1),
+        (1000, 1001, 1),
+        (1000, 1999, 1),
+        (1000, 2000, 1),
+        (1000, 2001, 0),
+        (1000, 0, 1000),
+        (100_000, 1000, 100),
+    ] {
         let config = deflating(|_, deflate| deflate.inflated_per_poll_max = max);
         let mut bench = open(Role::Client, config);
         let message = "x".repeat(len);

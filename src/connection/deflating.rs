@@ -253,7 +253,8 @@ impl Connection {
             receiving.frame_remaining -= done.consumed as u64;
             receiving.output_pending = is_full;
             receiving.message_len = receiving.message_len.saturating_add(done.produced as u64);
-            deflating.budget -= done.produced;
+            let work = done.produced + done.restarted.map_or(0, |copied| copied.max(1));
+            deflating.budget = deflating.budget.saturating_sub(work);
             // What the headers announced stays the same within a frame, so that it does not matter where its bytes are cut; nor which of the
             // limits is looked at first, since it is the smaller one that was exceeded first.
             let ratio_max = config.inflation_ratio_max;
@@ -268,11 +269,12 @@ impl Connection {
             if done.is_corrupt {
                 return Err(ProtocolError::DeflateCorrupt);
             }
-            if !is_full {
-                return Ok(Stop::Input);
-            }
-            if delivery == Delivery::Pieces {
+            if is_full && delivery == Delivery::Pieces {
                 return Ok(Stop::Piece);
+            }
+            let goes_on = done.restarted.is_some() && deflating.unmasked_len > 0;
+            if !is_full && !goes_on {
+                return Ok(Stop::Input);
             }
         }
     }

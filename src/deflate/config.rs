@@ -58,6 +58,8 @@ pub struct DeflateConfig {
 
     /// How many bytes one poll for events inflates; then it returns [`Event::Inflating`](crate::Event::Inflating), and the next poll goes on.
     ///
+    /// A final block in the middle of a message counts as many bytes as it leaves in the window, which has to be set up anew behind it.
+    ///
     /// 1 MiB: about a millisecond, after which others may have their turn.
     pub inflated_per_poll_max: usize,
 

@@ -18,8 +18,11 @@ pub(crate) struct Inflater {
 /// What one step did.
 pub(crate) struct Inflated {
     pub(crate) consumed: usize,
-    /// Less than there was room for means that nothing more is to come of the input.
+    /// Less than there was room for means that nothing more is to come of the input, but behind a final block.
     pub(crate) produced: usize,
+    /// Behind a final block, how many bytes of the window had to be copied for what may follow. A block that comes to nothing takes two bytes,
+    /// so that has to be counted as work.
+    pub(crate) restarted: Option<usize>,
     /// Whether what follows is no DEFLATE data; what came before it counts.
     pub(crate) is_corrupt: bool,
 }
@@ -33,7 +36,7 @@ impl Inflater {
         Self { history: History::new(window_bits), no_context_takeover, inflate: None, mid_message: false }
     }
 
-    /// Inflates what of `input` comes to as much as `output` has room for.
+    /// Inflates what of `input` comes to as much as `output` has room for, up to the end of a final block.
     pub(crate) fn inflate(&mut self, pool: &DeflatePool, input: &[u8], output: &mut [u8]) -> Inflated {
         self.mid_message = true;
         let done = self.step(pool, input, output);
@@ -41,34 +44,19 @@ impl Inflater {
         done
     }
 
-    #[expect(
-        clippy::arithmetic_side_effects,
-        reason = "totals only grow, and by no more than there is of `input` and of `output`"
-    )]
     fn step(&mut self, pool: &DeflatePool, input: &[u8], output: &mut [u8]) -> Inflated {
-        let mut done = Inflated { consumed: 0, produced: 0, is_corrupt: false };
-        loop {
-            let inflate = self.inflate.get_or_insert_with(|| primed(pool.take_inflater(), &mut self.history));
-            let room = output.get_mut(done.produced..).unwrap_or_default();
-            let rest = input.get(done.consumed..).unwrap_or_default();
-            let (consumed, produced) = (inflate.total_in(), inflate.total_out());
-            let status = inflate.decompress(rest, room, InflateFlush::SyncFlush);
-            let consumed = (inflate.total_in() - consumed) as usize;
-            let produced = (inflate.total_out() - produced) as usize;
-            self.history.push(room.get(..produced).unwrap_or_default());
-            done.consumed += consumed;
-            done.produced += produced;
-            done.is_corrupt = status.is_err();
-            if status != Ok(Status::StreamEnd) {
-                return done;
-            }
+        let inflate = self.inflate.get_or_insert_with(|| primed(pool.take_inflater(), &mut self.history));
+        let (consumed, produced) = (inflate.total_in(), inflate.total_out());
+        let status = inflate.decompress(input, output, InflateFlush::SyncFlush);
+        let consumed = inflate.total_in().saturating_sub(consumed) as usize;
+        let produced = inflate.total_out().saturating_sub(produced) as usize;
+        self.history.push(output.get(..produced).unwrap_or_default());
+        let restarted = (status == Ok(Status::StreamEnd)).then(|| {
             // A final block: what follows is a new stream with the same window. RFC 7692 section 7.2.3.4.
             inflate.reset(false);
-            prime(inflate, &mut self.history);
-            if done.consumed == input.len() || done.produced == output.len() {
-                return done;
-            }
-        }
+            prime(inflate, &mut self.history)
+        });
+        Inflated { consumed, produced, restarted, is_corrupt: status.is_err() }
     }
 
     /// The message is over; all that its data comes to has been inflated.
@@ -118,11 +106,12 @@ fn primed(mut inflate: Inflate, history: &mut History) -> Inflate {
     inflate
 }
 
-/// At the start of a stream, lets matches refer to what went before.
-fn prime(inflate: &mut Inflate, history: &mut History) {
+/// At the start of a stream, lets matches refer to what went before; returns how much that is.
+fn prime(inflate: &mut Inflate, history: &mut History) -> usize {
     let window = history.window();
     if !window.is_empty() {
         // Always taken where there is no header to name another one; and if not, a match that needs it is corrupt.
         let _ = inflate.set_dictionary(window);
     }
+    window.len()
 }

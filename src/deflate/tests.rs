@@ -90,7 +90,7 @@ fn inflate(
             }
             message.extend(&output[..done.produced]);
             piece = &piece[done.consumed..];
-            if done.produced < room {
+            if done.produced < room && done.restarted.is_none() {
                 assert!(piece.is_empty(), "input is left, and room");
                 break;
             }
