@@ -583,6 +583,28 @@ fn a_connection_shows_its_role_its_state_and_what_waits() {
     }
 }
 
+/// Whoever discards the rest of a message, until it has come, is not to wait for it for ever.
+#[test]
+fn a_message_that_breaks_off_with_the_connection_is_not_partly_delivered() {
+    for role in ROLES {
+        for step in [Step::RemoteClose, Step::Eof, Step::TransportError, Step::Fault, Step::Abort] {
+            let mut run = Run::new(role);
+            run.bench.buf.extend_from_slice(&wire_to(role, &[text("a").more()]));
+            assert!(run.bench.connection.poll_event_in_pieces(run.bench.now, &mut run.bench.buf).is_some());
+            assert!(run.bench.connection.is_partly_delivered());
+            run.step(Step::LocalClose);
+            assert!(run.bench.connection.is_partly_delivered(), "the last piece may still come");
+            run.step(step);
+            let mut polls = 0;
+            while run.bench.connection.is_partly_delivered() {
+                run.bench.connection.poll_event_in_pieces(run.bench.now, &mut run.bench.buf);
+                polls += 1;
+                assert!(polls < 5, "{role:?}, {step:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_stream_that_has_ended_is_not_to_be_read() {
     for role in ROLES {

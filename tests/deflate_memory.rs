@@ -153,6 +153,11 @@ fn an_idle_connection_keeps_what_it_has_to_remember_and_no_more() {
         ("windows of 9 bits", takeover(9), 2 << 9),
         ("windows of 12 bits", takeover(12), 2 << 12),
         ("windows of 15 bits", takeover(15), 2 << 15),
+        (
+            "a client that cannot be told",
+            DeflateParams { server_max_window_bits: 12, ..takeover(15) },
+            (1 << 12) + (1 << 15),
+        ),
         ("no context takeover", alone, 0),
     ];
     for (name, params, remembered) in modes {

@@ -77,7 +77,8 @@ use sending::Sending;
 
 /// One WebSocket over one transport. The [module](self) tells how to drive it.
 ///
-/// It holds no payload and, while idle, no memory beyond itself once [`release`](Self::release) was called.
+/// It holds no payload and, while idle, no memory beyond itself once [`release`](Self::release) was called, but for what permessage-deflate has to
+/// remember where it was agreed on.
 pub struct Connection {
     role: Role,
     state: State,

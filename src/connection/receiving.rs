@@ -103,9 +103,10 @@ impl Connection {
         self.poll(now, input, Delivery::Pieces)
     }
 
-    /// Whether a piece of a message has been delivered whose last is still to come. To discard the rest, poll for pieces until it has.
+    /// Whether a piece of a message has been delivered whose last is still to come. To discard the rest, poll for pieces until it has. Once the
+    /// end has begun in which nothing is decoded any more, none will come.
     pub fn is_partly_delivered(&self) -> bool {
-        self.receiving.in_pieces
+        self.receiving.in_pieces && matches!(self.state, State::Open | State::CloseSent(_))
     }
 
     /// Like [`poll_event`](Self::poll_event), but takes no message: `None` as soon as the next thing in the stream is one, or a piece of one.

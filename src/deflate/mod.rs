@@ -19,13 +19,18 @@
 //!
 //! | bytes of heap per connection | idle, released | between two messages, not released |
 //! |---|--:|--:|
-//! | nothing sent or received compressed yet | 424 | 424 |
+//! | nothing sent or received compressed yet | 416 | 416 |
 //! | context takeover, windows of 9 bits | at most 1.4 KB | 200 KB |
 //! | context takeover, windows of 12 bits, the default | at most 8.6 KB | 230 KB |
+//! | the same, and a client that cannot be told its window, which then is 15 bits | at most 37 KB | 260 KB |
 //! | context takeover, windows of 15 bits | at most 66 KB | 395 KB |
-//! | no context takeover | 424 | 424, and up to one window |
+//! | no context takeover | 416 | 416, and up to one window |
 //!
-//! A connection in the middle of a compressed message has the machinery for it, and the part of the message that is inflated.
+//! Until it is released, a connection with context takeover also keeps the room, up to twice, that the longest message compressed needed. One in
+//! the middle of a compressed message has the machinery for it, and the part of the message that is inflated.
+//!
+//! Only a client that offers `client_max_window_bits` can be told a window. Whoever wants to keep nothing for the others either sets
+//! [`DeflateConfig::peer_no_context_takeover`], which holds for all.
 //!
 //! # Security
 //!
