@@ -13,6 +13,7 @@ use sansocket::{
     Acceptance, CloseCode, Closed, Connection, Event, Message, ReadyState, RecvBuf, SendError, StreamOrder,
 };
 
+use crate::last_words::read_last_words;
 use crate::scratch::ScratchBuf;
 use crate::wakers::{Due, Wakers, Woken};
 use crate::{Error, Transport};
@@ -304,9 +305,13 @@ impl<T: Transport> Driver<T> {
                     self.connection.advance_outgoing(now, n);
                     self.flush_due = true;
                 }
-                Some(Poll::Ready(Ok(_))) => self.fail(io::ErrorKind::WriteZero.into()),
                 Some(Poll::Ready(Err(error))) if error.kind() == io::ErrorKind::Interrupted => {}
-                Some(Poll::Ready(Err(error))) => self.fail(error),
+                Some(Poll::Ready(failed)) => {
+                    let error = failed.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    if !self.write_failed(error) {
+                        return self.wrote(wrote, was_paused);
+                    }
+                }
             }
             wrote = true;
         }
@@ -315,7 +320,11 @@ impl<T: Transport> Driver<T> {
             match transport.poll_flush(&mut Context::from_waker(&self.stream_waker)) {
                 Poll::Pending => return self.wrote(wrote, was_paused),
                 Poll::Ready(Ok(())) => self.flush_due = false,
-                Poll::Ready(Err(error)) => self.fail(error),
+                Poll::Ready(Err(error)) => {
+                    if !self.write_failed(error) {
+                        return self.wrote(wrote, was_paused);
+                    }
+                }
             }
             wrote = true;
         }
@@ -539,7 +548,7 @@ impl<T: Transport> Driver<T> {
         }
         if state != self.told {
             self.told = state;
-            self.due = Due { reader: true, senders: true, keeper: true };
+            self.due = Due::ALL;
         }
         if state >= ReadyState::Closing {
             self.obey();
@@ -562,13 +571,34 @@ impl<T: Transport> Driver<T> {
         is_anybody_due.then(|| self.wakers.take(due, stream_woke))
     }
 
+    /// A write or a flush failed. What arrived before is read first; whether that is done. Otherwise the next poll fails in the same way.
+    #[cold]
+    fn write_failed(&mut self, error: io::Error) -> bool {
+        self.failure.get_or_insert_with(|| Arc::new(error));
+        let len_max = self.connection.config().message_len_max;
+        if let (false, Some(transport)) = (self.read_ended, &mut self.transport)
+            && !read_last_words(transport, &mut self.buf, len_max)
+        {
+            self.due = Due::ALL;
+            return false;
+        }
+        self.end_stream();
+        true
+    }
+
     fn fail(&mut self, error: io::Error) {
         self.failure.get_or_insert_with(|| Arc::new(error));
+        self.end_stream();
+    }
+
+    /// The stream has failed.
+    fn end_stream(&mut self) {
         self.read_ended = true;
+        self.flush_due = false;
         self.connection.handle_transport_error();
         // Somebody has to poll for the end.
         self.wakers.set_unattended(true);
-        self.due = Due { reader: true, senders: true, keeper: true };
+        self.due = Due::ALL;
     }
 
     /// The end, as far as there is one: an error unless it is clean.

@@ -15,6 +15,7 @@ mod handshake;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 mod io;
 mod keeper;
+mod last_words;
 mod prelude;
 mod reader;
 mod scratch;

@@ -36,6 +36,10 @@ pub(crate) struct Due {
     pub(crate) keeper: bool,
 }
 
+impl Due {
+    pub(crate) const ALL: Self = Self { reader: true, senders: true, keeper: true };
+}
+
 /// Wakers that were taken from their places.
 #[derive(Default)]
 pub(crate) struct Woken {

@@ -473,6 +473,39 @@ fn a_link_that_goes_dead_is_noticed_by_its_heartbeat<S: Subject>() {
     assert!(matches!(client.close(), End::Closed(Some(closed)) if closed.clean));
 }
 
+/// While messages wait to be received, the rest of them waits in the stream, and the peer is gone when something is written.
+fn a_write_that_fails_does_not_hide_what_arrived_before<S: Subject>() {
+    // All of it has room in the client's socket.
+    const MESSAGES: usize = 800;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let serving = thread::spawn(move || {
+        let mut socket = sansocket_std::accept(listener.accept().unwrap().0).unwrap();
+        for number in 0..MESSAGES {
+            socket.feed(format!("{number} {}", "x".repeat(50))).unwrap();
+        }
+        socket.flush().unwrap();
+        drop(socket);
+        let mut socket = sansocket_std::accept(listener.accept().unwrap().0).unwrap();
+        socket.send("again").unwrap();
+        while let Ok(Some(_)) = socket.recv() {}
+    });
+    let mut client = S::start(&url, hasty());
+    assert!(client.is_soon(ClientState::Open));
+    // The first write is answered by a reset, a later one fails.
+    for _ in 0..5 {
+        thread::sleep(50 * MS);
+        client.send("x");
+    }
+    for number in 0..MESSAGES {
+        let message = client.recv().unwrap().unwrap();
+        assert_eq!(message.split(' ').next(), Some(&*number.to_string()));
+    }
+    assert_eq!(client.recv().unwrap().as_deref(), Some("again"));
+    client.close();
+    serving.join().unwrap();
+}
+
 fn credentials_go_first_on_each_connection<S: Subject>() {
     let server = Server::start();
     let address = server.address;
@@ -634,6 +667,7 @@ macro_rules! on_every_adapter {
 on_every_adapter! {
     what_is_sent_while_the_server_is_away_arrives_in_order
     a_link_that_goes_dead_is_noticed_by_its_heartbeat
+    a_write_that_fails_does_not_hide_what_arrived_before
     credentials_go_first_on_each_connection
     refused_credentials_end_the_client_and_whoever_receives_is_told
     a_close_waits_until_the_server_is_there_and_has_everything

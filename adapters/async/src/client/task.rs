@@ -16,6 +16,7 @@ use sansocket_common::hub::{Hub, wall_clock};
 use super::shared::Shared;
 use crate::connect::ClientStream;
 use crate::driver::{ROUNDS_MAX, SLICES_MAX};
+use crate::last_words::read_last_words;
 use crate::scratch::ScratchBuf;
 use crate::{Connector, Dial, Transport};
 
@@ -74,7 +75,7 @@ impl<R: Dial> Task<R> {
     /// Does what can be done; pending when nothing can, ready at the end.
     fn round(&mut self, cx: &mut Context<'_>) -> Poll<Round> {
         let Self { shared, way, buf, .. } = self;
-        let turn = shared.task_turn(cx, |hub, cx| take_turn(hub, way, buf.get(), R::now(), cx));
+        let turn = shared.task_turn(cx, |hub, cx| take_turn(hub, way, buf, R::now(), cx));
         if let Some(order) = turn.order {
             self.obey(order);
             return Poll::Ready(Round::Progress);
@@ -219,12 +220,18 @@ impl<R: Dial> Drop for Task<R> {
 }
 
 /// Takes in what has arrived, and writes what is to leave.
-fn take_turn<R: Dial>(hub: &mut Hub, way: &mut Way<R>, buf: &mut RecvBuf, now: Instant, cx: &mut Context<'_>) -> Turn {
-    hub.decode(now, buf);
+fn take_turn<R: Dial>(
+    hub: &mut Hub,
+    way: &mut Way<R>,
+    buf: &mut ScratchBuf,
+    now: Instant,
+    cx: &mut Context<'_>,
+) -> Turn {
+    hub.decode(now, buf.get());
     if let Way::Connected(stream) = way {
-        while stream.write_out(hub, now, cx) {
+        while stream.write_out(hub, buf, now, cx) {
             // There may be room for what was paused.
-            hub.decode(now, buf);
+            hub.decode(now, buf.get());
         }
     }
     Turn {
@@ -237,7 +244,7 @@ fn take_turn<R: Dial>(hub: &mut Hub, way: &mut Way<R>, buf: &mut RecvBuf, now: I
 
 impl<T: Transport> Stream<T> {
     /// Writes and flushes until the stream takes no more; whether it took anything.
-    fn write_out(&mut self, hub: &mut Hub, now: Instant, cx: &mut Context<'_>) -> bool {
+    fn write_out(&mut self, hub: &mut Hub, buf: &mut ScratchBuf, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut wrote = false;
         while !hub.client().outgoing().is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -249,18 +256,23 @@ impl<T: Transport> Stream<T> {
                     self.flush_due = true;
                 }
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Poll::Ready(_) => self.fail(hub),
+                Poll::Ready(_) => {
+                    if !self.write_failed(hub, buf, cx) {
+                        return wrote;
+                    }
+                }
             }
             wrote = true;
         }
         if self.flush_due {
             match self.transport.poll_flush(cx) {
                 Poll::Pending => return wrote,
-                Poll::Ready(flushed) => {
-                    self.flush_due = false;
-                    if flushed.is_err() {
-                        self.fail(hub);
+                Poll::Ready(Ok(())) => self.flush_due = false,
+                Poll::Ready(Err(_)) => {
+                    if !self.write_failed(hub, buf, cx) {
+                        return wrote;
                     }
+                    wrote = true;
                 }
             }
         }
@@ -271,8 +283,17 @@ impl<T: Transport> Stream<T> {
         wrote
     }
 
-    fn fail(&mut self, hub: &mut Hub) {
+    /// A write or a flush failed. What arrived before is read first; whether that is done. Otherwise the next poll fails in the same way.
+    #[cold]
+    fn write_failed(&mut self, hub: &mut Hub, buf: &mut ScratchBuf, cx: &Context<'_>) -> bool {
+        let len_max = hub.client().connection().map_or(0, |connection| connection.config().message_len_max);
+        if !self.read_ended && !read_last_words(&mut self.transport, buf, len_max) {
+            cx.waker().wake_by_ref();
+            return false;
+        }
         self.read_ended = true;
+        self.flush_due = false;
         hub.client_mut().handle_transport_error();
+        true
     }
 }

@@ -22,13 +22,15 @@ pub(super) struct Core {
     /// What has arrived on the stream of the moment.
     pub(super) buf: RecvBuf,
     pub(super) stream: Option<Arc<Stream>>,
+    /// A write to it has failed: whoever reads it takes what arrived before, and then tells.
+    pub(super) write_failed: bool,
     /// Which attempt is under way; what earlier ones come to does not count any more.
     pub(super) attempt: u64,
 }
 
 impl Shared {
     pub(super) fn new(hub: Hub) -> Arc<Self> {
-        let core = Core { hub, buf: RecvBuf::default(), stream: None, attempt: 0 };
+        let core = Core { hub, buf: RecvBuf::default(), stream: None, write_failed: false, attempt: 0 };
         Arc::new(Self { core: Mutex::new(core), handles: Condvar::new(), threads: Condvar::new() })
     }
 

@@ -52,6 +52,7 @@ impl Driver {
             } else if core.hub.end().is_some() {
                 return self.shared.tell(&mut core);
             } else if let Some(stream) = core.stream.clone()
+                && !core.write_failed
                 && !core.hub.client().outgoing().is_empty()
             {
                 core = self.write(core, &stream, &mut scratch);
@@ -130,7 +131,12 @@ impl Driver {
             match written {
                 Ok(n) if n > 0 => core.hub.client_mut().advance_outgoing(Instant::now(), n),
                 Err(error) if is_no_failure(&error) => core.serve_deadlines(),
-                _ => core.hub.client_mut().handle_transport_error(),
+                _ => {
+                    core.write_failed = true;
+                    // A read that waits ends.
+                    let _ = stream.0.shutdown(Shutdown::Read);
+                    self.shared.wake_threads();
+                }
             }
         }
         core
@@ -173,7 +179,7 @@ fn read(shared: &Shared, stream: &Stream, id: u64) {
     let mut scratch = vec![0; READ_SIZE];
     loop {
         let mut core = shared.lock();
-        while core.attempt == id && core.stream.is_some() && !core.hub.client().wants_read() {
+        while core.attempt == id && core.stream.is_some() && !core.hub.client().wants_read() && !core.write_failed {
             core = shared.sleep(core, None);
         }
         if core.attempt != id || core.stream.is_none() {
@@ -182,20 +188,25 @@ fn read(shared: &Shared, stream: &Stream, id: u64) {
         drop(core);
         let read = stream.0.read(&mut scratch);
         let goes_on = shared.turn_of(id, |core| {
-            match read {
-                Ok(n) if n > 0 => core.buf.extend_from_slice(scratch.get(..n).unwrap_or_default()),
-                Err(error) if is_no_failure(&error) => {}
+            let has_failed = match read {
+                Ok(n) if n > 0 => {
+                    core.buf.extend_from_slice(scratch.get(..n).unwrap_or_default());
+                    if !core.write_failed || core.may_hold_more() {
+                        return true;
+                    }
+                    true
+                }
+                Err(error) if is_no_failure(&error) => return true,
                 // TLS without a farewell: whether anything was cut off, the closing handshake tells.
-                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-                    core.hub.client_mut().handle_transport_error();
-                    return false;
-                }
-                _ => {
-                    core.hub.client_mut().handle_eof();
-                    return false;
-                }
+                Err(error) => core.write_failed || error.kind() != io::ErrorKind::UnexpectedEof,
+                Ok(_) => core.write_failed,
+            };
+            if has_failed {
+                core.hub.client_mut().handle_transport_error();
+            } else {
+                core.hub.client_mut().handle_eof();
             }
-            true
+            false
         });
         if goes_on != Some(true) {
             return;
@@ -226,8 +237,15 @@ impl Core {
             // Whoever reads it comes back.
             let _ = stream.shutdown_both();
         }
+        self.write_failed = false;
         self.attempt += 1;
         self.buf = RecvBuf::default();
+    }
+
+    /// Whether there is room for what arrived before a write failed: as much as for the longest message.
+    fn may_hold_more(&self) -> bool {
+        let connection = self.hub.client().connection();
+        connection.is_some_and(|connection| self.buf.len() as u64 <= connection.config().message_len_max)
     }
 
     fn serve_deadlines(&mut self) {
