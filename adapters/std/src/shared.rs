@@ -114,7 +114,9 @@ impl<S: Transport> Shared<S> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something is written or the turn is free, at most for `timeout`; whether it took as long.
+    /// Waits until something is written or the turn is free, at most for `timeout`; whether it took as long, or the transport takes nothing.
+    ///
+    /// A writer that is stalled says so to those who wait, and goes on: they would never wait as long as `timeout`.
     pub(crate) fn wait<'s>(&self, mut core: Guard<'s>, timeout: Option<Duration>) -> (Guard<'s>, bool) {
         core.waiting += 1;
         let (mut core, timed_out) = match timeout {
@@ -125,7 +127,8 @@ impl<S: Transport> Shared<S> {
             }
         };
         core.waiting -= 1;
-        (core, timed_out)
+        let stalled = timed_out || core.stalled_since.is_some();
+        (core, stalled)
     }
 
     /// Waits until the message that a [`MessageWriter`](crate::MessageWriter) is in the middle of may be finished.

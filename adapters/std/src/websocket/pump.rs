@@ -177,10 +177,10 @@ impl<S: Transport> WebSocket<S> {
             // A sender relieves this thread.
         }
         if core.connection.is_paused() {
-            let timed_out;
-            (core, timed_out) = self.shared.wait(core, Some(STALL));
+            let stalled;
+            (core, stalled) = self.shared.wait(core, Some(STALL));
             drop(core);
-            if timed_out {
+            if stalled {
                 self.read_what_is_there();
             }
             return;
@@ -254,23 +254,43 @@ impl<S: Transport> WebSocket<S> {
         &mut self,
         mut order: impl FnMut(&mut Core, Instant) -> Result<(), SendError>,
     ) -> Result<(), Error> {
+        let mut has_waited = false;
         loop {
             let mut core = self.shared.lock();
             let refused = match order(&mut core, Instant::now()) {
                 Ok(()) => {
                     self.shared.obey(&mut core);
-                    return Ok(());
+                    let is_relief = has_waited && core.turn == Turn::Free;
+                    drop(core);
+                    // Others may have left theirs to a writer that went because this thread waited.
+                    return if is_relief { self.write_out() } else { Ok(()) };
                 }
                 Err(refused) => refused,
             };
             drop(core);
             self.shared.check()?;
             match refused {
-                SendError::AboveHighWaterMark { .. } => self.write_out()?,
+                SendError::AboveHighWaterMark { .. } => self.make_room()?,
                 SendError::MessageUnfinished => self.wait_for_writer()?,
                 refused => return Err(Error::Send(refused)),
             }
+            has_waited = true;
         }
+    }
+
+    /// Too much waits: writes it, or waits for whoever does, reading what arrives when the transport takes nothing.
+    fn make_room(&mut self) -> Result<(), Error> {
+        let core = self.shared.lock();
+        if core.turn == Turn::Free {
+            drop(core);
+            return self.write_out();
+        }
+        let (core, stalled) = self.shared.wait(core, Some(STALL));
+        drop(core);
+        if stalled {
+            self.endure();
+        }
+        self.shared.check()
     }
 
     /// A message of another sender is unfinished: waits, reading what arrives meanwhile.
@@ -281,9 +301,9 @@ impl<S: Transport> WebSocket<S> {
             // It is the application's own, and nobody would wake this thread.
             return Err(Error::Send(SendError::MessageUnfinished));
         }
-        let (core, timed_out) = self.shared.wait_for_writer(core, Some(STALL));
+        let (core, stalled) = self.shared.wait_for_writer(core, Some(STALL));
         drop(core);
-        if timed_out {
+        if stalled {
             self.endure();
         }
         Ok(())
@@ -307,10 +327,10 @@ impl<S: Transport> WebSocket<S> {
                 if core.is_out(mark) || (core.turn == Turn::Own && !core.connection.is_paused()) {
                     break;
                 }
-                let timed_out;
-                (core, timed_out) = self.shared.wait(core, Some(STALL));
+                let stalled;
+                (core, stalled) = self.shared.wait(core, Some(STALL));
                 on_duty = true;
-                outcome = if timed_out { Outcome::Stalled } else { Outcome::Done };
+                outcome = if stalled { Outcome::Stalled } else { Outcome::Done };
             }
             if outcome == Outcome::Stalled {
                 drop(core);

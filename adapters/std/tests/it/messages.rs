@@ -1,11 +1,12 @@
 //! Messages get there, whole and in order.
 
+use std::io::{Read as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
 use sansocket_std::{Acceptor, CloseCode, Config, Connector, Locked, Message, ReadyState};
 
-use crate::support::{LIMIT, echo, listen, pair, pair_with, within};
+use crate::support::{LIMIT, echo, listen, pair, pair_with, server_of_raw, within};
 
 #[test]
 fn messages_of_any_size_come_back_as_they_went() {
@@ -144,6 +145,30 @@ fn owner_and_senders_may_all_send() {
         other.join().unwrap().unwrap();
         client.close(CloseCode::NORMAL, "").unwrap();
         assert_eq!(receiving.join().unwrap(), 4_000);
+    });
+}
+
+/// The sender's message is above the mark, and the peer reads nothing before it is read itself.
+#[test]
+fn an_owner_that_waits_for_room_reads_while_another_thread_is_stuck_in_its_write() {
+    const LEN: usize = 12 * 1024 * 1024;
+    within(LIMIT, || {
+        let mut config = Config::default();
+        config.write_timeout = Some(Duration::from_secs(5));
+        let (mut server, mut raw) = server_of_raw(config);
+        let peer = thread::spawn(move || {
+            raw.write_all(&[&[0x82, 0xFF][..], &(LEN as u64).to_be_bytes(), &[0; 4], &vec![7; LEN]].concat()).unwrap();
+            let mut received = vec![0; 10 + LEN + 3];
+            raw.read_exact(&mut received).unwrap();
+            received.split_off(10 + LEN)
+        });
+        let sender = server.sender();
+        let sending = thread::spawn(move || sender.send(vec![0; LEN]));
+        thread::sleep(Duration::from_millis(100));
+        server.send_text("x").unwrap();
+        sending.join().unwrap().unwrap();
+        assert_eq!(peer.join().unwrap(), b"\x81\x01x");
+        assert_eq!(server.recv().unwrap(), Some(vec![7; LEN].into()));
     });
 }
 
