@@ -8,7 +8,7 @@ mod typed;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use sansocket::client::{Client, ClientEvent, ClientState, End, Order, Outcome, Rejected, Token};
+use sansocket::client::{Client, ClientEvent, ClientState, End, Order, Outcome, RejectReason, Rejected, Token};
 use sansocket::{CloseCode, Message, RecvBuf, SendError};
 
 use crate::client::Missed;
@@ -35,6 +35,8 @@ pub struct Hub {
     /// As everybody knows.
     state: ClientState,
     end: Option<End>,
+    /// Whether a message was refused for want of room since the queue was last looked after.
+    refused: bool,
     changes: Changes,
 }
 
@@ -91,6 +93,7 @@ impl Hub {
             first_feed: None,
             receipts: BTreeMap::new(),
             end: None,
+            refused: false,
             changes: Changes::default(),
         };
         hub.first_feed = Some(hub.add_feed());
@@ -142,9 +145,11 @@ impl Hub {
             };
             match event {
                 Some(event) => self.happened(event),
-                None => return,
+                None => break,
             }
         }
+        // Not only messages with an outcome make room, and of a request's nothing is told.
+        self.changes.room |= std::mem::take(&mut self.refused);
     }
 
     /// Whoever drives the client is gone, and nobody will any more.
@@ -159,8 +164,15 @@ impl Hub {
     /// As there.
     pub fn send(&mut self, now: Instant, message: Message) -> Result<Token, Rejected> {
         let sent = self.client.send(now, message);
-        self.changes.driver |= sent.is_ok();
+        match &sent {
+            Ok(_) => self.changes.driver = true,
+            Err(rejected) => self.rejected(rejected),
+        }
         sent
+    }
+
+    fn rejected(&mut self, rejected: &Rejected) {
+        self.refused |= matches!(rejected.reason, RejectReason::Full { .. });
     }
 
     /// Keeps the outcome of a message that has just been accepted, until it is [taken](Self::take_outcome) or [forgotten](Self::forget).
@@ -295,7 +307,6 @@ impl Hub {
             #[cfg(feature = "json")]
             ClientEvent::Json(event) => self.arrived_typed(event),
             ClientEvent::Outcome(token, outcome) => {
-                self.changes.room = true;
                 if let Some(receipt) = self.receipts.get_mut(&token) {
                     *receipt = Some(outcome);
                     self.changes.outcomes.push(token);

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sansocket::client::{
-    Auth, AuthAnswer, ClientConfig, ClientEvent, ClientState, Delivery, End, Outcome, Prepared, Token, Verdict,
+    Auth, AuthAnswer, ClientConfig, ClientEvent, ClientState, Delivery, End, Outcome, Overflow, Prepared, Token,
+    Verdict,
 };
 use sansocket::{CloseCode, Config};
 use sansocket_async::{Acceptor, Client, Connector, Inbox, Runtime as _, WebSocket};
@@ -348,6 +349,63 @@ fn a_request_that_is_dropped_is_given_up() {
         assert_eq!(news.recv().await, None);
         is_over
     });
+}
+
+/// How the message of a request leaves the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaves {
+    Written,
+    GivenUp,
+    TimedOut,
+    /// For another request.
+    Dropped,
+}
+
+/// It has no outcome of its own to be told. The queue has room for one.
+#[test]
+fn a_request_that_leaves_the_queue_makes_room_for_a_message() {
+    for leaves in [Leaves::Written, Leaves::GivenUp, Leaves::TimedOut, Leaves::Dropped] {
+        for waking in [Waking::Queues, Waking::RunsAtOnce] {
+            Sim::run(7, waking, async move {
+                if leaves == Leaves::Written {
+                    well(
+                        7,
+                        Manners::default(),
+                        |mut socket| async move { while let Ok(Some(_)) = socket.recv().await {} },
+                    );
+                } else {
+                    Sim::network(|| Dialled::Unanswered);
+                }
+                let mut config = ClientConfig::default();
+                config.queue.messages_max = 1;
+                if leaves == Leaves::Dropped {
+                    config.queue.overflow = Overflow::DropOldest;
+                }
+                config.json = Some(sansocket::json::JsonConfig::default());
+                let (client, _inbox) = connector().client(config).unwrap();
+                let timeout = if leaves == Leaves::TimedOut { SEC } else { 3600 * SEC };
+                let mut request = Box::pin(client.request("a", &1, timeout));
+                assert!(cancel_after(1, &mut request).await.is_none());
+                let mut other = Box::pin(client.request("b", &2, timeout));
+                if leaves == Leaves::Dropped {
+                    assert!(cancel_after(1, &mut other).await.is_none());
+                }
+                let sent = Rc::new(Cell::new(false));
+                let (sender, is_sent) = (client.clone(), Rc::clone(&sent));
+                let mut sending = Box::pin(async move { sender.send("c").await.map(|_| is_sent.set(true)) });
+                assert!(cancel_after(1, &mut sending).await.is_none(), "{leaves:?}");
+                Sim::spawn_here(async move { sending.await.unwrap() });
+                match leaves {
+                    Leaves::Written | Leaves::Dropped => {}
+                    Leaves::GivenUp => drop(request),
+                    Leaves::TimedOut => assert!(request.await.is_err()),
+                }
+                Sim::sleep(SEC).await;
+                assert!(sent.get(), "{leaves:?}");
+                client.abort();
+            });
+        }
+    }
 }
 
 /// No timer comes to the rescue: all of it happens at one moment.

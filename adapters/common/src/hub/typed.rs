@@ -47,8 +47,7 @@ impl Hub {
     /// As there.
     pub fn send_typed(&mut self, now: Instant, kind: &str, payload: &RawValue) -> Result<Token, NotSent> {
         let sent = self.client.send_typed(now, kind, payload);
-        self.changes.driver |= sent.is_ok();
-        sent
+        self.queued(sent)
     }
 
     /// See [`Client::answer`](sansocket::client::Client::answer).
@@ -57,8 +56,7 @@ impl Hub {
     /// As there.
     pub fn answer(&mut self, now: Instant, id: &Payload, payload: &RawValue) -> Result<Token, NotSent> {
         let sent = self.client.answer(now, id, payload);
-        self.changes.driver |= sent.is_ok();
-        sent
+        self.queued(sent)
     }
 
     /// See [`Client::answer_error`](sansocket::client::Client::answer_error).
@@ -67,7 +65,15 @@ impl Hub {
     /// As there.
     pub fn answer_error(&mut self, now: Instant, id: &Payload, error: &RawValue) -> Result<Token, NotSent> {
         let sent = self.client.answer_error(now, id, error);
-        self.changes.driver |= sent.is_ok();
+        self.queued(sent)
+    }
+
+    fn queued(&mut self, sent: Result<Token, NotSent>) -> Result<Token, NotSent> {
+        match &sent {
+            Ok(_) => self.changes.driver = true,
+            Err(NotSent::Rejected(rejected)) => self.rejected(rejected),
+            Err(_) => {}
+        }
         sent
     }
 
