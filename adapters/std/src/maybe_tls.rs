@@ -75,6 +75,10 @@ impl<S: Transport> Transport for MaybeTls<S> {
         self.transport().shutdown(how)
     }
 
+    fn left_nothing(&self, offered: usize, read: usize) -> bool {
+        self.transport().left_nothing(offered, read)
+    }
+
     fn prepare(&self) -> io::Result<()> {
         self.transport().prepare()
     }

@@ -28,6 +28,8 @@ pub struct TlsStream<S> {
 struct Reading {
     /// Encrypted bytes that arrived and that rustls has had no room for.
     left: Vec<u8>,
+    /// Whether the stream had no more than these when it was last read.
+    drained: bool,
 }
 
 /// What only the thread that writes needs.
@@ -102,6 +104,7 @@ impl<S: Transport> TlsStream<S> {
     fn receive(&self, reading: &mut Reading) -> io::Result<usize> {
         let mut chunk = [0; CHUNK_LEN];
         let n = self.stream.read(&mut chunk)?;
+        reading.drained = self.stream.left_nothing(CHUNK_LEN, n);
         reading.left.extend_from_slice(chunk.get(..n).unwrap_or(&chunk));
         self.decrypt(reading, n == 0)?;
         Ok(n)
@@ -212,6 +215,13 @@ impl<S: Transport> Transport for TlsStream<S> {
             let _ = self.flush(&mut writing);
         }
         self.stream.shutdown(how)
+    }
+
+    fn left_nothing(&self, _: usize, _: usize) -> bool {
+        let reading = lock(&self.reading);
+        let is_decrypted =
+            || lock(&self.tls).process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() == 0);
+        reading.drained && reading.left.is_empty() && is_decrypted()
     }
 
     fn prepare(&self) -> io::Result<()> {

@@ -45,6 +45,16 @@ pub trait Transport: Send + Sync {
     /// When the stream is gone.
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 
+    /// Whether the last [`read`](Self::read), which was offered room for `offered` bytes and brought `read` of them, left none behind. Asked
+    /// by the thread that reads.
+    ///
+    /// What has arrived when a deadline passes counts, so the deadline is judged once a later read has left nothing. A socket gives all that it
+    /// has room for; a layer in between may give less, as TLS does with its records. Unless it is known, a read has to find nothing.
+    fn left_nothing(&self, offered: usize, read: usize) -> bool {
+        let _ = (offered, read);
+        false
+    }
+
     /// Sets the stream up before the first byte. TCP turns Nagle's algorithm off, which would hold small messages back.
     ///
     /// # Errors
@@ -73,6 +83,10 @@ impl Transport for TcpStream {
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.shutdown(how)
+    }
+
+    fn left_nothing(&self, offered: usize, read: usize) -> bool {
+        read < offered
     }
 
     fn prepare(&self) -> io::Result<()> {
@@ -104,6 +118,10 @@ impl Transport for UnixStream {
         self.shutdown(how)
     }
 
+    fn left_nothing(&self, offered: usize, read: usize) -> bool {
+        read < offered
+    }
+
     fn prepare(&self) -> io::Result<()> {
         self.set_nonblocking(false)
     }
@@ -130,6 +148,10 @@ macro_rules! forward {
 
             fn shutdown(&self, how: Shutdown) -> io::Result<()> {
                 (**self).shutdown(how)
+            }
+
+            fn left_nothing(&self, offered: usize, read: usize) -> bool {
+                (**self).left_nothing(offered, read)
             }
 
             fn prepare(&self) -> io::Result<()> {

@@ -15,7 +15,7 @@ use crate::writer::By;
 use crate::{Error, MessageReader, MessageWriter, Sender, Transport};
 pub(crate) use pump::Opened;
 pub(crate) use pump::Piece;
-use pump::{Told, Want};
+use pump::{Overdue, Told, Want};
 
 /// A connection. Its owner receives, and may send; others send by a [`Sender`].
 ///
@@ -38,8 +38,8 @@ pub struct WebSocket<S: Transport> {
     read_timeout: Option<Option<Duration>>,
     /// When the last read began that took all there was.
     drained_at: Option<Instant>,
-    /// How much was read since a deadline was found to be due.
-    read_overdue: usize,
+    /// While a deadline is due.
+    overdue: Option<Overdue>,
     /// Nothing has come for a while, and the memory was given back.
     is_idle: bool,
     /// The connection has been told that the transport failed.
@@ -84,7 +84,7 @@ impl<S: Transport> WebSocket<S> {
             subprotocol,
             read_timeout: None,
             drained_at: None,
-            read_overdue: 0,
+            overdue: None,
             is_idle: false,
             failure_told: false,
         }

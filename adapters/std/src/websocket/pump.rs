@@ -218,15 +218,18 @@ impl<S: Transport> WebSocket<S> {
         let mut core = self.shared.lock();
         let now = Instant::now();
         let Some((at, deadline)) = core.connection.next_deadline().filter(|(at, _)| *at <= now) else {
-            self.read_overdue = 0;
+            self.overdue = None;
             return false;
         };
+        let overdue = self.overdue.get_or_insert_default();
         // What arrived in time counts; it has arrived when a read that began later has found all there was.
         let is_fair = deadline == Deadline::Write
             || !core.connection.wants_read()
             || self.drained_at.is_some_and(|drained_at| drained_at >= at)
-            || self.read_overdue > OVERDUE_READ_MAX;
+            || overdue.read > OVERDUE_READ_MAX
+            || overdue.reading > OVERDUE_READING_MAX;
         if is_fair {
+            self.overdue = None;
             core.connection.handle_timeout(now);
             self.shared.obey(&mut core);
         }
@@ -409,13 +412,13 @@ impl<S: Transport> WebSocket<S> {
                 Found::End
             }
             Called::Did(n) => {
-                self.read_overdue += n;
+                self.overdue.iter_mut().for_each(|overdue| overdue.read += n);
                 if self.is_idle && self.buf.is_empty() {
                     self.buf.extend_from_slice(small.get(..n).unwrap_or(&small));
                 } else {
                     self.buf.advance_received(n);
                 }
-                if n == offered { Found::More } else { Found::All }
+                if self.shared.transport.left_nothing(offered, n) { Found::All } else { Found::More }
             }
             Called::Nothing => Found::Nothing,
             Called::Interrupted => Found::More,
@@ -423,6 +426,9 @@ impl<S: Transport> WebSocket<S> {
         };
         if found != Found::More {
             self.drained_at = Some(began_at);
+        }
+        if let Some(overdue) = &mut self.overdue {
+            overdue.reading += began_at.elapsed();
         }
         found
     }
@@ -500,10 +506,19 @@ pub(super) enum Told {
     Nothing,
 }
 
+/// What was done since a deadline was found to be due that cannot be judged yet.
+#[derive(Default)]
+pub(super) struct Overdue {
+    /// How many bytes were read.
+    read: usize,
+    /// How long it took to read.
+    reading: Duration,
+}
+
 /// What a read found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
-    /// As much as was asked for; there may be more.
+    /// Some; there may be more.
     More,
     /// All there was.
     All,
@@ -520,5 +535,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 const READ_TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// With so many bytes read since a deadline passed, what was there by then has been seen: more than sockets hold.
 const OVERDUE_READ_MAX: usize = 32 * 1024 * 1024;
+/// So it has when reads have taken so long together since, where none of them tells whether it brought all: what is there is read without waiting.
+const OVERDUE_READING_MAX: Duration = Duration::from_secs(1);
 /// The first read after a silence: most heartbeats and small messages.
 const SMALL_READ_LEN: usize = 512;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use sansocket_std::sansocket::Deadline;
 use sansocket_std::{
-    AcceptError, Acceptor, CloseCause, CloseCode, Config, ConnectError, Connector, Error, Message, Side,
+    AcceptError, Acceptor, CloseCause, CloseCode, Config, ConnectError, Connector, Error, Locked, Message, Side,
 };
 
-use crate::support::{LIMIT, REQUEST, client_of_raw, listen, masked, pair_with, server_of_raw, within};
+use crate::support::{LIMIT, REQUEST, client_of_raw, listen, masked, pair_with, read_head, server_of_raw, within};
 
 const SHORT: Option<Duration> = Some(Duration::from_millis(60));
 
@@ -78,6 +78,31 @@ fn a_message_that_never_ends_is_cut_off_however_it_drips() {
         let mut config = Config::default();
         (config.message_timeout, config.close_timeout) = (SHORT, SHORT);
         let (mut server, mut raw) = server_of_raw(config);
+        let dripping = thread::spawn(move || {
+            raw.write_all(&[0x82, 0xff, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0, 0, 0, 0]).unwrap();
+            while raw.write_all(&[0]).is_ok() {}
+        });
+        assert_eq!(deadline_of(&server.recv().unwrap_err()), Deadline::Message);
+        drop(server);
+        dripping.join().unwrap();
+    });
+}
+
+/// Nobody knows whether a read from it has brought all there is.
+#[test]
+fn so_it_is_on_a_stream_behind_a_lock() {
+    within(LIMIT, || {
+        let mut config = Config::default();
+        (config.message_timeout, config.close_timeout) = (SHORT, SHORT);
+        let (listener, address) = listen();
+        let accepting = thread::spawn(move || {
+            let tcp = listener.accept().unwrap().0;
+            Acceptor::new().config(config).accept(Locked::new(tcp.try_clone().unwrap(), tcp)).unwrap()
+        });
+        let mut raw = TcpStream::connect(address).unwrap();
+        raw.write_all(REQUEST.as_bytes()).unwrap();
+        read_head(&mut raw);
+        let mut server = accepting.join().unwrap();
         let dripping = thread::spawn(move || {
             raw.write_all(&[0x82, 0xff, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0, 0, 0, 0]).unwrap();
             while raw.write_all(&[0]).is_ok() {}

@@ -40,6 +40,40 @@ fn so_does_every_way_for_a_client_that_outlives_its_connections() {
     });
 }
 
+/// A read brings one record at most, so that less than was asked for is not all there is.
+#[test]
+fn what_arrived_over_tls_in_time_counts_however_late_it_is_read() {
+    within(Duration::from_secs(60), || {
+        let authority = Authority::new();
+        let (listener, address) = listen();
+        let tls = Arc::new(authority.server("localhost", Validity::Now));
+        let serving = thread::spawn(move || {
+            let tls = TlsStream::server(listener.accept().unwrap().0, tls, None).unwrap();
+            let mut server = Acceptor::new().accept(tls).unwrap();
+            server.send(vec![7; 50_000]).unwrap();
+            assert_eq!(server.recv().unwrap(), None);
+        });
+        let mut config = Config::default();
+        config.message_timeout = Some(Duration::from_millis(200));
+        let connector = Connector::new(&format!("wss://localhost:{}/", address.port())).unwrap().config(config);
+        let mut client = connector.tls(authority.client()).connect().unwrap();
+        let mut len = 0;
+        let mut reader = client.recv_pieces().unwrap().unwrap();
+        for waits in [true, true, true].into_iter().chain(std::iter::repeat(false)) {
+            if waits {
+                thread::sleep(Duration::from_millis(400));
+            }
+            match reader.recv_piece().unwrap() {
+                Some(piece) => len += piece.len(),
+                None => break,
+            }
+        }
+        assert_eq!(len, 50_000);
+        assert!(client.close(CloseCode::NORMAL, "").unwrap().clean);
+        serving.join().unwrap();
+    });
+}
+
 /// Senders and readers on both ends at once, with more than the sockets and rustls hold.
 #[test]
 fn tls_carries_both_directions_at_once() {
