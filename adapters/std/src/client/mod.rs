@@ -65,7 +65,8 @@ impl Connector {
     }
 
     /// The same, asking `prepare` before each attempt what to connect to, in a thread of its own: for tokens that expire and servers that move. An answer
-    /// may take as long as a connect may ([`connect_timeout`](Self::connect_timeout)).
+    /// may take as long as a connect may ([`connect_timeout`](Self::connect_timeout)); one that comes later does not count, and until it has come,
+    /// nothing else is asked.
     ///
     /// # Errors
     /// As [`client`](Self::client).

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sansocket::RecvBuf;
 use sansocket::client::ClientState;
+use sansocket_common::client::Preparation;
 use sansocket_common::hub::{Hub, Polled};
 
 use super::threads::Stream;
@@ -26,11 +27,28 @@ pub(super) struct Core {
     pub(super) write_failed: bool,
     /// Which attempt is under way; what earlier ones come to does not count any more.
     pub(super) attempt: u64,
+    pub(super) asking: Asking,
+}
+
+/// What the application is asked before an attempt, one question at a time.
+#[derive(Default)]
+pub(super) struct Asking {
+    /// Whether a thread is about it.
+    pub(super) is_under_way: bool,
+    /// What it is to ask next, for which attempt.
+    pub(super) next: Option<(u64, Preparation)>,
 }
 
 impl Shared {
     pub(super) fn new(hub: Hub) -> Arc<Self> {
-        let core = Core { hub, buf: RecvBuf::default(), stream: None, write_failed: false, attempt: 0 };
+        let core = Core {
+            hub,
+            buf: RecvBuf::default(),
+            stream: None,
+            write_failed: false,
+            attempt: 0,
+            asking: Asking::default(),
+        };
         Arc::new(Self { core: Mutex::new(core), handles: Condvar::new(), threads: Condvar::new() })
     }
 

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use sansocket::RecvBuf;
 use sansocket::buffer::READ_SIZE;
-use sansocket::client::{Attempt, ConnectFailure, ConnectFailureKind, Order, Prepared};
+use sansocket::client::{Attempt, ClientState, ConnectFailure, ConnectFailureKind, Order, Prepared};
 use sansocket_common::client::Preparation;
 use sansocket_common::hub::wall_clock;
 
-use super::shared::{Core, Shared};
+use super::shared::{Asking, Core, Shared};
 use crate::{ConnectError, Connector, MaybeTls, Transport};
 
 /// Finds out what to connect to.
@@ -75,16 +75,16 @@ impl Driver {
             Order::Prepare { cause, needs_credentials } => {
                 let asked = Preparation::new(cause, needs_credentials);
                 core.attempt += 1;
-                let (shared, id) = (Arc::clone(&self.shared), core.attempt);
                 let Some(prepare) = self.prepare.clone() else {
                     return core.hub.client_mut().handle_prepared(Instant::now(), Prepared::Unchanged);
                 };
-                let asking = spawn(move || {
-                    let _told = TellIfPanicking(&shared);
-                    let prepared = prepare.lock().unwrap_or_else(PoisonError::into_inner)(asked);
-                    shared.turn_of(id, |core| core.hub.client_mut().handle_prepared(Instant::now(), prepared));
-                });
-                if let Err(error) = asking {
+                core.asking.next = Some((core.attempt, asked));
+                if std::mem::replace(&mut core.asking.is_under_way, true) {
+                    return; // A call that hangs is not joined by others.
+                }
+                let shared = Arc::clone(&self.shared);
+                if let Err(error) = spawn(move || ask(&shared, &prepare)) {
+                    core.asking = Asking::default();
                     core.hub.client_mut().handle_prepared(Instant::now(), Prepared::Failed(error.to_string()));
                 }
             }
@@ -140,6 +140,25 @@ impl Driver {
             }
         }
         core
+    }
+}
+
+/// Asks the application until there is no question any more whose answer would count.
+fn ask(shared: &Shared, prepare: &Mutex<Prepare>) {
+    let _told = TellIfPanicking(shared);
+    let mut prepare = prepare.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = || {
+        let mut core = shared.lock();
+        let attempt = core.attempt;
+        // It has been given up, or the client has.
+        let is_over = matches!(core.hub.client().state(), ClientState::Waiting | ClientState::Closed);
+        let next = core.asking.next.take().filter(|(id, _)| *id == attempt && !is_over);
+        core.asking.is_under_way = next.is_some();
+        next
+    };
+    while let Some((id, asked)) = next() {
+        let prepared = prepare(asked);
+        shared.turn_of(id, |core| core.hub.client_mut().handle_prepared(Instant::now(), prepared));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The adapter over real sockets of this machine.
 
+mod clients;
 mod compression;
 mod deadlines;
 mod ends;
