@@ -564,6 +564,8 @@ impl<T: Transport> Driver<T> {
                 self.connection.poll_timeout().is_some_and(|deadline| self.keeper_at.is_none_or(|at| at > deadline));
         }
         self.due.keeper |= self.connection.is_paused() && self.keeper_relieves_at.is_none();
+        // The rest of it is nobody's, should whoever wrote go away: the keeper waits for the stream as soon as it knows.
+        self.due.keeper |= self.stream_polled && !self.keeper_saw_output && self.has_output();
         let due = std::mem::take(&mut self.due);
         self.senders_wait &= !due.senders;
         let stream_woke = std::mem::take(&mut self.stream_polled) && self.wakers.end_turn();

@@ -1,6 +1,6 @@
 //! Whoever waits is woken, and nobody else: on a simulated runtime, over pipes that behave badly.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sansocket::{CloseCode, Config};
@@ -233,6 +233,37 @@ fn two_ends_that_both_answer_do_not_block_each_other() {
             assert!(client.close(CloseCode::NORMAL, "").await.unwrap().clean);
         });
         assert!(run.elapsed < Duration::from_secs(1), "seed {seed}: {:?}", run.elapsed);
+    }
+}
+
+/// The pipe takes little at a time, and whoever sent is away.
+#[test]
+fn the_rest_of_a_message_leaves_although_nobody_waits_for_it() {
+    for seed in 0..40 {
+        let mut rng = Rng::new(seed);
+        let waking = if rng.once_in(2) { Waking::Queues } else { Waking::RunsAtOnce };
+        let manners = Manners { room: 100, ..Manners::any(&mut rng) };
+        let (before, is_read) = (rng.below(2000) as u64, rng.once_in(2));
+        let run = Sim::run(seed, waking, async move {
+            let (mut client, mut server) = pair::<Sim>(seed, manners, &Arc::default());
+            if is_read {
+                server.send("x").await.unwrap();
+                client.recv().await.unwrap();
+            }
+            // The keeper has begun to watch, or is done with it.
+            Sim::sleep(Duration::from_millis(before)).await;
+            let (began_at, arrived_after) = (Sim::elapsed(), Arc::new(OnceLock::new()));
+            let arrived = Arc::clone(&arrived_after);
+            Sim::spawn(async move {
+                assert!(server.recv().await.unwrap().is_some());
+                arrived.set(Sim::elapsed() - began_at).unwrap();
+            });
+            client.send(vec![7; 50_000]).await.unwrap();
+            Sim::sleep(Duration::from_secs(5)).await;
+            drop(client);
+            arrived_after
+        });
+        assert_eq!(run.output.get(), Some(&Duration::ZERO), "seed {seed}: somebody waited for a timer");
     }
 }
 
