@@ -224,6 +224,7 @@ impl<T: Transport> Driver<T> {
                     rounds = ROUNDS_MAX; // It is the others' turn.
                     ready!(self.poll_stream_for_reader(now, cx, &mut rounds));
                 }
+                Some(Event::Request(_)) => self.accept_unseen(now),
                 Some(_) => {}
                 None if self.connection.closed().is_some() => return Poll::Ready(()),
                 None => ready!(self.poll_stream_for_reader(now, cx, &mut rounds)),

@@ -104,6 +104,22 @@ async fn answering_ends_with_the_error_that_the_connection_ends_with() {
     assert!(matches!(server.answer_with(|_, _, _| {}).await, Err(Error::Closed { .. })));
 }
 
+#[tokio::test(start_paused = true)]
+async fn answering_accepts_a_request_that_was_handed_over() {
+    let (client, server) = tokio::io::duplex(4096);
+    let now = tokio::time::Instant::now().into_std();
+    let connection = Connection::server(Config::default(), [7; 32], now);
+    let mut server = WebSocket::<DuplexStream>::new(connection, sansocket_tokio::Io(server), RecvBuf::new());
+    let serving = tokio::spawn(async move {
+        server.answer_with(|_, connection, now| connection.send_text(now, "answer").unwrap()).await
+    });
+    let mut client = Connector::new("ws://localhost/").unwrap().handshake(client).await.unwrap();
+    client.send("question").await.unwrap();
+    assert_eq!(client.recv().await.unwrap(), Some(Message::from("answer")));
+    client.close(CloseCode::NORMAL, "").await.unwrap();
+    serving.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn messages_of_every_size_come_back() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
