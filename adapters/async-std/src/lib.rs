@@ -156,8 +156,8 @@ macro_rules! runtime {
                 Ok($resolve((host, port)).await?.into_iter().collect())
             }
 
-            async fn dial(addresses: &[SocketAddr]) -> io::Result<$tcp> {
-                let stream = <$tcp>::connect(addresses).await?;
+            async fn dial(address: SocketAddr) -> io::Result<$tcp> {
+                let stream = <$tcp>::connect(address).await?;
                 stream.set_nodelay(true)?;
                 Ok(stream)
             }

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,8 @@ impl<R: Dial> Connector<R> {
     /// Connects to the server of the URL: by way of a proxy if one was named, with TLS if it is a `wss` URL, and on to where the
     /// server redirects if that is allowed.
     ///
+    /// The addresses of a host are tried in turn: the next one when one has failed, or beside it when it has not answered for 250 ms.
+    ///
     /// Dropped before it is ready, it drops the stream.
     ///
     /// # Errors
@@ -77,7 +79,7 @@ impl<R: Dial> Connector<R> {
         let mut received = RecvBuf::default();
         let (host, port) = attempt.address()?;
         let addresses = resolve::<R>(host, port).await?;
-        let dialled = R::dial(&addresses).await;
+        let dialled = dial::<R>(&addresses).await;
         let mut tcp = R::wrap(dialled.map_err(|source| ConnectError::Io { host: host.into(), port, source })?);
         if let Some(prelude) = attempt.prelude(R::now())? {
             prelude::complete::<_, R>(&mut tcp, prelude, &mut received)
@@ -101,6 +103,48 @@ async fn resolve<R: Dial>(host: &str, port: u16) -> Result<Vec<SocketAddr>, Conn
         false => Ok(addresses),
     });
     resolved.map_err(|source| ConnectError::Resolve { host: host.into(), source })
+}
+
+/// An address that has not answered yet.
+type Dialling<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+
+/// Connects to the address that answers first. The next one is tried when one has failed, or when the last has been silent for [`STAGGER`]: so
+/// none that never answers hides the others. RFC 8305 section 5.
+async fn dial<R: Dial>(addresses: &[SocketAddr]) -> io::Result<R::Tcp> {
+    let mut untried = addresses.iter();
+    let mut under_way: Vec<Dialling<R::Tcp>> = Vec::new();
+    let mut patience: Option<Pin<Box<R::Sleep>>> = None;
+    let mut failure = None;
+    poll_fn(|cx| {
+        loop {
+            let count = under_way.len();
+            let mut i = 0;
+            while let Some(attempt) = under_way.get_mut(i) {
+                match attempt.as_mut().poll(cx) {
+                    Poll::Pending => i += 1,
+                    Poll::Ready(Ok(tcp)) => return Poll::Ready(Ok(tcp)),
+                    Poll::Ready(Err(error)) => {
+                        failure = Some(error);
+                        drop(under_way.remove(i));
+                    }
+                }
+            }
+            let has_failed = under_way.len() < count;
+            if !has_failed && patience.as_mut().is_some_and(|patience| patience.as_mut().poll(cx).is_pending()) {
+                return Poll::Pending;
+            }
+            patience = None;
+            if let Some(address) = untried.next() {
+                under_way.push(Box::pin(R::dial(*address)));
+                patience = R::now().checked_add(STAGGER).map(|at| Box::pin(R::sleep_until(at)));
+            } else if under_way.is_empty() {
+                return Poll::Ready(Err(failure.take().unwrap_or_else(|| io::ErrorKind::NotFound.into())));
+            } else {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
 }
 
 fn connection<R: Runtime>(attempt: &Attempt) -> Result<Connection, ConnectError> {
@@ -147,3 +191,8 @@ impl<R> fmt::Debug for Connector<R> {
         f.debug_struct("Connector").field("options", &self.options).finish_non_exhaustive()
     }
 }
+
+/// How long an address may be silent before the next one is tried beside it.
+///
+/// 250 ms: what RFC 8305 section 5 recommends.
+const STAGGER: Duration = Duration::from_millis(250);

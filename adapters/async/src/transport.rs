@@ -43,8 +43,8 @@ pub trait Dial: Wrap<Self::Tcp> {
     /// The addresses of a host, in the order in which they are to be tried.
     fn resolve(host: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 
-    /// Connects to the first of these addresses that answers, with `TCP_NODELAY` set.
-    fn dial(addresses: &[SocketAddr]) -> impl Future<Output = io::Result<Self::Tcp>> + Send;
+    /// Connects to this address, with `TCP_NODELAY` set.
+    fn dial(address: SocketAddr) -> impl Future<Output = io::Result<Self::Tcp>> + Send;
 
     /// Agrees on TLS with the server, whose certificate has to be for `host`, and checks what it chose by ALPN.
     fn secure(

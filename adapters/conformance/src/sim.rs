@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -100,7 +100,12 @@ impl Sim {
 
     /// Says what becomes of those who dial, for the rest of the run. Until then, and without, all are refused.
     pub fn network(dial: impl Fn() -> Dialled + 'static) {
-        let _before = with(|world| world.network.replace(Rc::new(dial)));
+        Self::network_of(1, move |_| dial());
+    }
+
+    /// The same for hosts of so many addresses; `dial` is told which of them is dialled.
+    pub fn network_of(addresses: usize, dial: impl Fn(usize) -> Dialled + 'static) {
+        let _before = with(|world| world.network.replace((addresses, Rc::new(dial))));
     }
 
     /// A number from the run's seed, below `n`.
@@ -157,13 +162,15 @@ impl Dial for Sim {
     type Tls = NoTls<Pipe>;
 
     async fn resolve(_: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok(vec![(Ipv6Addr::LOCALHOST, port).into()])
+        let addresses = with(|world| world.network.as_ref().map_or(1, |(addresses, _)| *addresses));
+        Ok((0..addresses).map(|address| (Ipv6Addr::from(address as u128), port).into()).collect())
     }
 
-    async fn dial(_: &[SocketAddr]) -> io::Result<Pipe> {
+    async fn dial(address: SocketAddr) -> io::Result<Pipe> {
+        let IpAddr::V6(ip) = address.ip() else { return Err(io::ErrorKind::AddrNotAvailable.into()) };
         let dialled = {
             let network = with(|world| world.network.clone());
-            network.map_or(Dialled::Refused(Duration::ZERO), |dial| dial())
+            network.map_or(Dialled::Refused(Duration::ZERO), |(_, dial)| dial(u128::from(ip) as usize))
         };
         match dialled {
             Dialled::Connected(after, pipe) => {
@@ -220,8 +227,11 @@ struct World {
     timers: BTreeMap<(Instant, usize), Waker>,
     timers_made: usize,
     polls: usize,
-    network: Option<Rc<dyn Fn() -> Dialled>>,
+    network: Option<Network>,
 }
+
+/// How many addresses a host has, and what dialling one comes to.
+type Network = (usize, Rc<dyn Fn(usize) -> Dialled>);
 
 struct Task {
     /// `None` while it runs, and when it has ended.

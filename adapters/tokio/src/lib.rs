@@ -156,8 +156,8 @@ impl sansocket_async::Dial for Tokio {
         Ok(tokio::net::lookup_host((host, port)).await?.collect())
     }
 
-    async fn dial(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(addresses).await?;
+    async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }
