@@ -245,7 +245,7 @@ impl<T: Transport, R: Runtime> Sender<T, R> {
         self.handle.closed()
     }
 
-    /// The whole API of the core, then flushed as [`send`](Self::send) does. `order` must not block, nor use a handle of this connection.
+    /// The whole API of the core, then flushed as [`send`](Self::send) does. `order` must not block, nor use a handle of any connection.
     pub fn with_connection<O>(&self, order: impl FnOnce(&mut Connection, Instant) -> O) -> O {
         self.handle.with_connection(order)
     }
@@ -362,7 +362,7 @@ impl<T: Transport, R: Runtime> Receiver<T, R> {
     }
 
     /// Receives the next message for a look: `look` is called with a slice of the receive buffer, and nothing is allocated. It must not
-    /// use a handle of this connection.
+    /// use a handle of any connection: two that look at each other's would both wait. A channel leads out of it.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).

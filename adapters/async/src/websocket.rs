@@ -69,7 +69,7 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
     }
 
     /// Receives the next message for a look: `look` is called with a slice of the receive buffer, and nothing is allocated. It must not
-    /// use a handle of this connection.
+    /// use a handle of any connection: two that look at each other's would both wait. A channel leads out of it.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -87,7 +87,7 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
 
     /// Answers messages until the connection is closed: `answer` is called with a slice of the receive buffer for each, and with the
     /// connection, to which it may give one order for each at least. Nothing is allocated, and the answers to all that came in one read leave in one
-    /// write. It must not block, nor use a handle of this connection.
+    /// write. It must not block, nor use a handle of any connection: two that answer with each other's would both wait. A channel leads out of it.
     ///
     /// The fastest way for whoever has an answer at once. Dropped before it is ready, it has answered what it has received.
     ///
@@ -194,7 +194,7 @@ impl<T: Transport, R: Runtime> WebSocket<T, R> {
         self.handle.look(|driver| driver.connection.subprotocol().map(str::to_owned))
     }
 
-    /// The whole API of the core, then flushed as [`send`](Self::send) does. `order` must not block, nor use a handle of this connection.
+    /// The whole API of the core, then flushed as [`send`](Self::send) does. `order` must not block, nor use a handle of any connection.
     pub fn with_connection<O>(&mut self, order: impl FnOnce(&mut Connection, Instant) -> O) -> O {
         self.handle.with_connection(order)
     }

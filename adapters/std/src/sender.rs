@@ -80,7 +80,8 @@ impl<S: Transport> Sender<S> {
 
     /// Gives access to all that the core can do; then writes out what it left, as [`send`](Self::send) does.
     ///
-    /// The owner and other senders wait meanwhile.
+    /// The owner and other senders wait meanwhile. So `order` must not use a handle of any connection: two that use each other's would wait for
+    /// ever.
     pub fn with_connection<R>(&self, order: impl FnOnce(&mut Connection, Instant) -> R) -> R {
         self.shared.with_connection(order)
     }

@@ -306,7 +306,7 @@ impl<S: Transport> WebSocket<S> {
 
     /// Gives access to all that the core can do; then writes out what it left.
     ///
-    /// Senders wait meanwhile.
+    /// Senders wait meanwhile. So `order` must not use a handle of any connection: two that use each other's would wait for ever.
     pub fn with_connection<R>(&mut self, order: impl FnOnce(&mut Connection, Instant) -> R) -> R {
         let mut core = self.shared.lock();
         let result = order(&mut core.connection, Instant::now());
