@@ -128,6 +128,10 @@ macro_rules! runtime {
             type Transport = Io<S>;
 
             fn wrap(stream: S) -> Io<S> {
+                if let Some(tcp) = (&stream as &dyn std::any::Any).downcast_ref::<$tcp>() {
+                    // Nagle's algorithm would hold small messages back. Of a stream that is gone, reading tells.
+                    let _ = tcp.set_nodelay(true);
+                }
                 Io(stream)
             }
         }

@@ -29,7 +29,7 @@ pub trait Wrap<S>: Runtime {
     /// `S` as a [`Transport`].
     type Transport: Transport;
 
-    /// Makes a transport of a stream.
+    /// Makes a transport of a stream. Of TCP, with `TCP_NODELAY` set.
     fn wrap(stream: S) -> Self::Transport;
 }
 

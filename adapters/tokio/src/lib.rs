@@ -120,6 +120,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> sansocket_async::Wrap<S
     type Transport = Io<S>;
 
     fn wrap(stream: S) -> Io<S> {
+        if let Some(tcp) = (&stream as &dyn std::any::Any).downcast_ref::<TcpStream>() {
+            // Nagle's algorithm would hold small messages back. Of a stream that is gone, reading tells.
+            let _ = tcp.set_nodelay(true);
+        }
         Io(stream)
     }
 }

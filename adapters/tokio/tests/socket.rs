@@ -121,6 +121,18 @@ async fn answering_accepts_a_request_that_was_handed_over() {
 }
 
 #[tokio::test]
+async fn small_messages_are_not_held_back_at_either_end() {
+    use sansocket_async::Wrap as _;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connecting = TcpStream::connect(listener.local_addr().unwrap());
+    let (client, accepted) = tokio::join!(connecting, listener.accept());
+    for stream in [client.unwrap(), accepted.unwrap().0] {
+        assert!(!stream.nodelay().unwrap());
+        assert!(sansocket_tokio::Tokio::wrap(stream).0.nodelay().unwrap());
+    }
+}
+
+#[tokio::test]
 async fn messages_of_every_size_come_back() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
