@@ -30,8 +30,11 @@ fn main() -> Result<(), Failure> {
         while let Some(accepted) =
             or(interrupted.as_mut(), async { Some(Some(listener.accept().await)) }).await.flatten()
         {
-            // An error is of one connection, or will pass.
-            let Ok((stream, _)) = accepted else { continue };
+            let Ok((stream, _)) = accepted else {
+                // It is of one connection, or will pass, as when there are too many open files.
+                smol::Timer::after(Duration::from_millis(50)).await;
+                continue;
+            };
             let (acceptor, stopped, over) = (acceptor.clone(), stopped.clone(), over.clone());
             smol::spawn(async move {
                 // How it ended is not of interest here.

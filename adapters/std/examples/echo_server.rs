@@ -26,8 +26,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let serving = Arc::clone(&house);
     thread::spawn(move || {
         for stream in listener.incoming() {
-            // An error is of one connection, or will pass.
-            let Ok(stream) = stream else { continue };
+            let Ok(stream) = stream else {
+                // It is of one connection, or will pass, as when there are too many open files.
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            };
             let (acceptor, house) = (acceptor.clone(), Arc::clone(&serving));
             thread::spawn(move || {
                 if let Err(error) = serve(&acceptor, stream, &house) {

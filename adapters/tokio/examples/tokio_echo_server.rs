@@ -22,8 +22,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // An error is of one connection, or will pass.
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, _)) = accepted else {
+                    // It is of one connection, or will pass, as when there are too many open files.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
                 let (acceptor, stopped) = (acceptor.clone(), stopped.clone());
                 tokio::spawn(async move {
                     // How it ended is not of interest here.

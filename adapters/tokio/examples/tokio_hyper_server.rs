@@ -28,8 +28,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 pub(crate) async fn serve(listener: TcpListener) {
     let acceptor = Acceptor::new();
     loop {
-        // An error is of one connection, or will pass.
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            // It is of one connection, or will pass, as when there are too many open files.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        };
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             stream.set_nodelay(true)?;
