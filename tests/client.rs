@@ -468,9 +468,8 @@ fn a_close_that_may_not_be_sent_is_refused_and_nothing_has_happened() {
     assert_eq!(rig.client.state(), ClientState::Waiting);
 }
 
-/// Nothing new is begun while events wait.
 #[test]
-fn whoever_never_polls_for_events_costs_bounded_memory() {
+fn nothing_new_is_begun_while_events_wait() {
     let mut rig = Rig::new(config(|config| config.asks_before_attempt = true));
     let mut orders = 0;
     for _ in 0..1000 {

@@ -13,11 +13,13 @@ use std::sync::Arc;
 
 use counting::measure;
 
+use sansocket::client::Delivery;
 use sansocket::connection::CONTROL_ROOM;
 use sansocket::{
     Acceptance, Bytes, ClientRequest, CloseCause, CloseCode, Closed, Config, Connection, Deadline, Event, ReadyState,
     RecvBuf, Role,
 };
+use support::rig::{self, Rig};
 use support::*;
 
 fn limits() -> Arc<Config> {
@@ -76,6 +78,42 @@ fn every_length_from_0_to_2_to_the_63_promised_with_no_payload_allocates_at_most
         }
     }
     println!("at most {highest} bytes for any promised length");
+}
+
+/// The application sends, the transport takes, the connection is lost, time goes by; and nobody asks what has become of anything.
+#[test]
+fn whoever_never_polls_for_events_costs_bounded_memory() {
+    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
+        let client_config = rig::config(|config| config.queue.delivery = delivery);
+        let messages_max = client_config.queue.messages_max;
+        let mut rig = Rig::new(client_config);
+        rig.accept();
+        let (open, accepted) = measure(|| send_and_wait(&mut rig, 100));
+        assert!((messages_max..=2 * messages_max).contains(&accepted), "{accepted} messages were accepted");
+        // A message of 100 bytes is in the queue and in the output, or it is an outcome; both lists double as they grow.
+        println!("{delivery:?}: {} bytes for {accepted} messages", open.peak);
+        assert!(open.peak <= 400 * messages_max as isize, "{} bytes for {accepted} messages", open.peak);
+        rig.client.handle_transport_error();
+        let (later, accepted) = measure(|| send_and_wait(&mut rig, 1000));
+        assert!(later.live <= 0 && accepted == 0, "{} bytes more, {accepted} messages", later.live);
+    }
+}
+
+/// How many messages are accepted.
+fn send_and_wait(rig: &mut Rig, rounds: usize) -> usize {
+    let mut accepted = 0;
+    for _ in 0..rounds {
+        while rig.client.send(rig.now, vec![7; 100]).is_ok() {
+            accepted += 1;
+        }
+        rig.client.advance_outgoing(rig.now, usize::MAX);
+        if let Some(at) = rig.client.poll_timeout() {
+            rig.now = at;
+            rig.client.handle_timeout(at);
+        }
+        while rig.order().is_some() {}
+    }
+    accepted
 }
 
 /// RUSTSEC-2020-0043: output for a peer that takes none of it.

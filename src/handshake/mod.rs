@@ -59,6 +59,8 @@ mod head;
 mod headers;
 #[cfg(feature = "http")]
 mod http_types;
+#[cfg(test)]
+mod linear;
 mod origin;
 mod redirect;
 mod refusal;
