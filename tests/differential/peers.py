@@ -1,6 +1,6 @@
 """The implementations in Python: reads cases as lines of JSON, writes what each implementation makes of them.
 
-A case of frames is {"role": …, "bytes": HEX}; one of a handshake is {"request": HEX} for a server, {"response": HEX} for a client, with
+A case of frames is {"name": …, "role": …, "bytes": HEX}, for one implementation; one of a handshake is {"request": HEX} for a server, {"response": HEX} for a client, with
 ACCEPT in place of the value that fits its key.
 """
 
@@ -29,7 +29,7 @@ def main() -> None:
             answer = {"websockets": is_accepted(bytes.fromhex(case["response"]))}
         else:
             role, data = case["role"], bytes.fromhex(case["bytes"])
-            answer = {"websockets": websockets_verdict(role, data), "wsproto": wsproto_verdict(role, data)}
+            answer = {"websockets": websockets_verdict, "wsproto": wsproto_verdict}[case["name"]](role, data)
         print(json.dumps(answer))
 
 

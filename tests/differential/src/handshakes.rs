@@ -11,20 +11,49 @@ use crate::verdict::hex;
 use crate::{Python, Tally};
 
 pub fn run(python: &mut Python, tally: &mut Tally) {
-    for (change, why) in REQUESTS {
-        let request = changed(REQUEST, change);
+    for row in REQUESTS {
+        let request = changed(REQUEST, row.change);
         let ours = accepts(request.as_bytes());
         let theirs = python.ask(&json!({"request": hex(request.as_bytes())}))["websockets"].as_bool();
-        tally.compare_handshake("tungstenite", ours, tungstenite_accepts(request.as_bytes()), *why, &request);
-        tally.compare_handshake("websockets", ours, theirs.expect("a verdict"), *why, &request);
+        tally.compare_handshake("tungstenite", ours, tungstenite_accepts(request.as_bytes()), row, &request);
+        tally.compare_handshake("websockets", ours, theirs.expect("a verdict"), row, &request);
     }
-    for (change, why) in RESPONSES {
-        let response = changed(RESPONSE, change);
+    for row in RESPONSES {
+        let response = changed(RESPONSE, row.change);
         let ours = is_accepted(&response);
         let theirs = python.ask(&json!({"response": hex(response.as_bytes())}))["websockets"].as_bool();
-        tally.compare_handshake("tungstenite", ours, tungstenite_is_accepted(&response), *why, &response);
-        tally.compare_handshake("websockets", ours, theirs.expect("a verdict"), *why, &response);
+        tally.compare_handshake("tungstenite", ours, tungstenite_is_accepted(&response), row, &response);
+        tally.compare_handshake("websockets", ours, theirs.expect("a verdict"), row, &response);
     }
+}
+
+/// A handshake that is right but for one thing.
+pub struct Row {
+    /// What differs from the right one.
+    change: &'static str,
+    /// Whether sansocket takes it.
+    pub is_taken: bool,
+    /// Who does not do the same.
+    pub differs: &'static [&'static str],
+    pub why: &'static str,
+}
+
+/// Everybody takes it.
+const fn taken(change: &'static str) -> Row {
+    Row { change, is_taken: true, differs: &[], why: "" }
+}
+
+/// Everybody refuses it.
+const fn refused(change: &'static str) -> Row {
+    Row { change, is_taken: false, differs: &[], why: "" }
+}
+
+const fn only_others_refuse(change: &'static str, differs: &'static [&'static str], why: &'static str) -> Row {
+    Row { change, is_taken: true, differs, why }
+}
+
+const fn others_take(change: &'static str, differs: &'static [&'static str], why: &'static str) -> Row {
+    Row { change, is_taken: false, differs, why }
 }
 
 /// The text with each `OLD => NEW` of the change, which are lines.
@@ -122,121 +151,146 @@ impl Write for Once {
 const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// What differs from the request above, and, if implementations may disagree about it, why.
-const REQUESTS: &[(&str, Option<&str>)] = &[
-    ("", None),
-    ("GET => POST", None),
-    ("GET => get", None),
-    ("HTTP/1.1 => HTTP/1.0", None),
-    ("/chat => /chat?room=7", None),
-    ("Upgrade: websocket => Upgrade: WebSocket", None),
-    ("Upgrade: websocket => Upgrade: websockets", None),
-    ("Upgrade: websocket => Upgrade: h2c", None),
-    ("Upgrade: websocket => X: y", None),
-    ("Connection: Upgrade => Connection: keep-alive, Upgrade", None),
-    ("Connection: Upgrade => connection: UPGRADE", None),
-    ("Connection: Upgrade => Connection: close", None),
-    ("Sec-WebSocket-Version: 13 => Sec-WebSocket-Version: 8", None),
-    ("Sec-WebSocket-Version: 13 => X: y", None),
-    ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ== => X: y", None),
-    ("Host: localhost => Host: localhost\\r\\nX-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", None),
-    (
+const REQUESTS: &[Row] = &[
+    taken(""),
+    refused("GET => POST"),
+    refused("GET => get"),
+    refused("HTTP/1.1 => HTTP/1.0"),
+    taken("/chat => /chat?room=7"),
+    taken("Upgrade: websocket => Upgrade: WebSocket"),
+    refused("Upgrade: websocket => Upgrade: websockets"),
+    refused("Upgrade: websocket => Upgrade: h2c"),
+    refused("Upgrade: websocket => X: y"),
+    taken("Connection: Upgrade => Connection: keep-alive, Upgrade"),
+    taken("Connection: Upgrade => connection: UPGRADE"),
+    refused("Connection: Upgrade => Connection: close"),
+    refused("Sec-WebSocket-Version: 13 => Sec-WebSocket-Version: 8"),
+    refused("Sec-WebSocket-Version: 13 => X: y"),
+    refused("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ== => X: y"),
+    taken("Host: localhost => Host: localhost\\r\\nX-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+    others_take(
         "Host: localhost => Host: localhost\\r\\nHost: evil",
-        Some("RFC 9112 3.2: a request with two Host fields is refused. Not looked at there"),
+        &["tungstenite", "websockets"],
+        "RFC 9112 3.2: a request with two Host fields is refused. Not looked at there",
     ),
-    ("Host: localhost => X: y", Some("RFC 6455 4.2.1: a request has a Host field. Not looked at there")),
-    ("Host: localhost => Host : localhost", None),
-    ("Host: localhost => Host: localhost\\r\\n folded: yes", None),
-    (
+    others_take(
+        "Host: localhost => X: y",
+        &["tungstenite", "websockets"],
+        "RFC 6455 4.2.1: a request has a Host field. Not looked at there",
+    ),
+    refused("Host: localhost => Host : localhost"),
+    refused("Host: localhost => Host: localhost\\r\\n folded: yes"),
+    others_take(
         "Host: localhost => Host: localhost\\r\\nContent-Length: 5",
-        Some("RFC 9110 7.8, request smuggling: an upgrade has no body. tungstenite takes the body for frames"),
+        &["tungstenite"],
+        "RFC 9110 7.8, request smuggling: an upgrade has no body. tungstenite takes the body for frames",
     ),
-    (
+    others_take(
         "Host: localhost => Host: localhost\\r\\nTransfer-Encoding: chunked",
-        Some("RFC 9110 7.8, request smuggling: an upgrade has no body. tungstenite takes the body for frames"),
+        &["tungstenite"],
+        "RFC 9110 7.8, request smuggling: an upgrade has no body. tungstenite takes the body for frames",
     ),
-    ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ== => Sec-WebSocket-Key: short", None),
-    (
+    refused("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ== => Sec-WebSocket-Key: short"),
+    others_take(
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ== => Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        Some("RFC 6455 11.3.1: the key must not appear more than once. tungstenite takes the first"),
+        &["tungstenite"],
+        "RFC 6455 11.3.1: the key must not appear more than once. tungstenite takes the first",
     ),
-    (
+    others_take(
         "Sec-WebSocket-Version: 13 => Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Version: 8",
-        Some("RFC 6455 11.3.5: the version must not appear more than once. tungstenite takes the first"),
+        &["tungstenite"],
+        "RFC 6455 11.3.5: the version must not appear more than once. tungstenite takes the first",
     ),
-    ("Sec-WebSocket-Version: 13 => Sec-WebSocket-Version: 13, 8", None),
-    ("Connection: Upgrade => Connection: notupgradeatall", None),
-    (
+    refused("Sec-WebSocket-Version: 13 => Sec-WebSocket-Version: 13, 8"),
+    refused("Connection: Upgrade => Connection: notupgradeatall"),
+    only_others_refuse(
         "Connection: Upgrade => Connection: keep-alive\\r\\nConnection: Upgrade",
-        Some("RFC 9110 5.3: fields of one name are one list. tungstenite takes the first"),
+        &["tungstenite"],
+        "RFC 9110 5.3: fields of one name are one list. tungstenite takes the first",
     ),
-    (
+    only_others_refuse(
         "Upgrade: websocket => Upgrade: h2c, websocket",
-        Some("RFC 9110 7.8: Upgrade is a list, of which the server may take any. Taken whole there"),
+        &["tungstenite", "websockets"],
+        "RFC 9110 7.8: Upgrade is a list, of which the server may take any. Taken whole there",
     ),
-    (
+    only_others_refuse(
         "Upgrade: websocket => Upgrade: h2c\\r\\nUpgrade: websocket",
-        Some("RFC 9110 7.8: Upgrade is a list, of which the server may take any. Taken whole there"),
+        &["tungstenite", "websockets"],
+        "RFC 9110 7.8: Upgrade is a list, of which the server may take any. Taken whole there",
     ),
-    ("/chat => http://localhost/chat", None),
-    (
+    taken("/chat => http://localhost/chat"),
+    others_take(
         "/chat => http://evil/chat",
-        Some(
-            "RFC 9112 3.2.2: the target names another host than the Host field, which is compared with Origin. Not looked at there",
-        ),
+        &["tungstenite", "websockets"],
+        "RFC 9112 3.2.2: the target names another host than the Host field, which is compared with Origin. Not looked at there",
     ),
-    ("/chat => *", Some("RFC 9112 3.2: the target of a GET is a path or a URL. Not looked at there")),
-    ("/chat => chat", Some("RFC 9112 3.2: the target of a GET is a path or a URL. Not looked at there")),
-    ("/chat => /a b", None),
-    ("/chat => /chat#top", Some("RFC 9112 3.2: a target has no fragment. tungstenite cuts it off")),
-    ("Host: localhost => Host: localhost\\r\\nSec-WebSocket-Protocol: chat, superchat", None),
-    (
+    others_take(
+        "/chat => *",
+        &["tungstenite", "websockets"],
+        "RFC 9112 3.2: the target of a GET is a path or a URL. Not looked at there",
+    ),
+    others_take(
+        "/chat => chat",
+        &["tungstenite", "websockets"],
+        "RFC 9112 3.2: the target of a GET is a path or a URL. Not looked at there",
+    ),
+    refused("/chat => /a b"),
+    others_take(
+        "/chat => /chat#top",
+        &["tungstenite", "websockets"],
+        "RFC 9112 3.2: a target has no fragment. tungstenite cuts it off",
+    ),
+    taken("Host: localhost => Host: localhost\\r\\nSec-WebSocket-Protocol: chat, superchat"),
+    others_take(
         "Host: localhost => Host: localhost\\r\\nSec-WebSocket-Protocol: a b",
-        Some("RFC 6455 4.1: subprotocols are tokens. tungstenite leaves them to the application"),
+        &["tungstenite"],
+        "RFC 6455 4.1: subprotocols are tokens. tungstenite leaves them to the application",
     ),
-    (
+    others_take(
         "Host: localhost => Host: localhost\\r\\nSec-WebSocket-Extensions: ;;;",
-        Some(
-            "RFC 6455 9.1: extensions that do not follow the grammar are refused. Not looked at there unless one is supported",
-        ),
+        &["tungstenite", "websockets"],
+        "RFC 6455 9.1: extensions that do not follow the grammar are refused. Not looked at there unless one is supported",
     ),
-    ("Host: localhost => Host: localhost\\r\\nSec-WebSocket-Extensions: x-unknown; a=1", None),
+    taken("Host: localhost => Host: localhost\\r\\nSec-WebSocket-Extensions: x-unknown; a=1"),
 ];
 
 const RESPONSE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: ACCEPT\r\n\r\n";
 
-/// The same for a response.
-const RESPONSES: &[(&str, Option<&str>)] = &[
-    ("", None),
-    ("101 Switching Protocols => 101 Whatever", None),
-    ("101 Switching Protocols => 200 OK", None),
-    ("101 Switching Protocols => 302 Found", None),
-    ("HTTP/1.1 => HTTP/1.0", None),
-    ("Upgrade: websocket => Upgrade: WebSocket", None),
-    ("Upgrade: websocket => Upgrade: h2c", None),
-    ("Connection: Upgrade => Connection: close", None),
-    (
+const RESPONSES: &[Row] = &[
+    taken(""),
+    taken("101 Switching Protocols => 101 Whatever"),
+    refused("101 Switching Protocols => 200 OK"),
+    refused("101 Switching Protocols => 302 Found"),
+    refused("HTTP/1.1 => HTTP/1.0"),
+    taken("Upgrade: websocket => Upgrade: WebSocket"),
+    refused("Upgrade: websocket => Upgrade: h2c"),
+    refused("Connection: Upgrade => Connection: close"),
+    only_others_refuse(
         "Connection: Upgrade => Connection: keep-alive, Upgrade",
-        Some("RFC 6455 4.1: Connection contains the token Upgrade, among others perhaps. tungstenite wants it alone"),
+        &["tungstenite"],
+        "RFC 6455 4.1: Connection contains the token Upgrade, among others perhaps. tungstenite wants it alone",
     ),
-    ("Sec-WebSocket-Accept: ACCEPT => X: y", None),
-    ("Sec-WebSocket-Accept: ACCEPT => Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None),
-    ("Sec-WebSocket-Accept: ACCEPT => Sec-WebSocket-Accept: ACCEPT\\r\\nSec-WebSocket-Protocol: chat", None),
-    (
+    refused("Sec-WebSocket-Accept: ACCEPT => X: y"),
+    refused("Sec-WebSocket-Accept: ACCEPT => Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+    refused("Sec-WebSocket-Accept: ACCEPT => Sec-WebSocket-Accept: ACCEPT\\r\\nSec-WebSocket-Protocol: chat"),
+    others_take(
         "Sec-WebSocket-Accept: ACCEPT => Sec-WebSocket-Accept: ACCEPT\\r\\nSec-WebSocket-Extensions: x-unknown",
-        Some("RFC 6455 4.1: an extension that was not asked for fails the connection. tungstenite does not look"),
+        &["tungstenite"],
+        "RFC 6455 4.1: an extension that was not asked for fails the connection. tungstenite does not look",
     ),
-    (
+    others_take(
         "Sec-WebSocket-Accept: ACCEPT => Sec-WebSocket-Accept: ACCEPT\\r\\nSec-WebSocket-Accept: ACCEPT",
-        Some("RFC 6455 11.3.3: the field must not appear more than once. tungstenite takes the first"),
+        &["tungstenite"],
+        "RFC 6455 11.3.3: the field must not appear more than once. tungstenite takes the first",
     ),
-    (
+    others_take(
         "Upgrade: websocket => Upgrade: websocket\\r\\nUpgrade: h2c",
-        Some("RFC 6455 4.1: in a response, Upgrade is websocket and nothing else. tungstenite takes the first"),
+        &["tungstenite"],
+        "RFC 6455 4.1: in a response, Upgrade is websocket and nothing else. tungstenite takes the first",
     ),
-    ("Upgrade: websocket => X: y", None),
-    ("Connection: Upgrade => X: y", None),
-    ("Upgrade: websocket => Upgrade : websocket", None),
-    ("Upgrade: websocket => Upgrade: websocket\\r\\n folded", None),
+    refused("Upgrade: websocket => X: y"),
+    refused("Connection: Upgrade => X: y"),
+    refused("Upgrade: websocket => Upgrade : websocket"),
+    refused("Upgrade: websocket => Upgrade: websocket\\r\\n folded"),
 ];

@@ -2,10 +2,12 @@
 
 mod allowed;
 mod cases;
+mod frames;
 mod handshakes;
 mod subjects;
 mod verdict;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{ChildStdin, ChildStdout, Command, ExitCode, Stdio};
@@ -13,6 +15,8 @@ use std::process::{ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use serde_json::{Value, json};
 
 use allowed::Difference;
+use handshakes::Row;
+use subjects::Limits;
 use verdict::{Role, Verdict, hex};
 
 fn main() -> ExitCode {
@@ -20,31 +24,36 @@ fn main() -> ExitCode {
     let python = arguments.next().unwrap_or_else(|| "python3".into());
     let count: u64 = arguments.next().and_then(|count| count.parse().ok()).unwrap_or(20_000);
     let first: u64 = arguments.next().and_then(|first| first.parse().ok()).unwrap_or(0);
-    let mut python = Python::start(&python);
+    let python = RefCell::new(Python::start(&python));
     let mut tally = Tally::default();
 
+    let others: [(&str, &Other<'_>); 4] = [
+        ("tungstenite", &subjects::tungstenite),
+        ("fastwebsockets", &subjects::fastwebsockets),
+        ("websockets", &|role, bytes| python.borrow_mut().verdict("websockets", role, bytes)),
+        ("wsproto", &|role, bytes| python.borrow_mut().verdict("wsproto", role, bytes)),
+    ];
     for seed in first..first + count {
         for role in [Role::Server, Role::Client] {
             let bytes = cases::stream(seed, role);
-            let (ours, cause) = subjects::sansocket(role, &bytes);
-            let mut theirs = vec![
-                ("tungstenite", subjects::tungstenite(role, &bytes)),
-                ("fastwebsockets", subjects::fastwebsockets(role, &bytes)),
-            ];
-            let answer = python.ask(&json!({"role": format!("{role:?}"), "bytes": hex(&bytes)}));
-            for name in ["websockets", "wsproto"] {
-                let verdict = Verdict::from_json(&answer[name]).expect("peers.py answers with a verdict");
-                theirs.push((name, verdict));
-            }
-            for (name, verdict) in theirs {
-                let difference = Difference { name, bytes: &bytes, ours: &ours, cause: &cause, theirs: &verdict };
-                tally.compare(&difference, || format!("seed {seed} {role:?} {}", hex(&bytes)));
+            let (ours, cause) = subjects::sansocket(role, &bytes, Limits::Usual);
+            for (name, other) in others {
+                let (theirs, again) = (other(role, &bytes), |bytes: &[u8]| other(role, bytes));
+                let (ours, theirs, bytes) = (&ours, &theirs, bytes.as_slice());
+                let difference = Difference { name, role, bytes, ours, cause: &cause, theirs, again: &again };
+                tally.compare(&difference, || format!("seed {seed} {role:?} {}", hex(bytes)));
             }
         }
     }
-    handshakes::run(&mut python, &mut tally);
+    if count >= CASES_THAT_SHOW_ALL {
+        tally.look_for_what_is_never_used();
+    }
+    handshakes::run(&mut python.borrow_mut(), &mut tally);
     tally.report()
 }
+
+/// What an implementation in this role makes of these bytes.
+type Other<'a> = dyn Fn(Role, &[u8]) -> Verdict + 'a;
 
 /// What agreed, what differed as it may, and what did not.
 #[derive(Default)]
@@ -67,18 +76,23 @@ impl Tally {
         }
     }
 
-    fn compare_handshake(
-        &mut self,
-        name: &'static str,
-        ours: bool,
-        theirs: bool,
-        why: Option<&'static str>,
-        case: &str,
-    ) {
-        match why {
-            _ if ours == theirs => *self.agreed.entry(name).or_default() += 1,
-            Some(why) => *self.allowed.entry((name, why)).or_default() += 1,
-            None => self.unexplained.push(format!("{name}: ours {ours}, theirs {theirs}: {case:?}")),
+    /// An allowance that is never used hides what it was not made for.
+    fn look_for_what_is_never_used(&mut self) {
+        let unused = allowed::allowances().filter(|allowance| !self.allowed.contains_key(allowance));
+        self.unexplained.extend(unused.map(|(name, why)| format!("{name}: never differs in this: {why}")));
+    }
+
+    /// Our own verdict has to be that of the row; the other's has to be the same or the opposite, as the row says.
+    fn compare_handshake(&mut self, name: &'static str, ours: bool, theirs: bool, row: &Row, case: &str) {
+        let differs = row.differs.contains(&name);
+        if ours != row.is_taken {
+            self.unexplained.push(format!("ours {ours}, not as the row says: {case:?}"));
+        } else if (ours != theirs) != differs {
+            self.unexplained.push(format!("{name}: ours {ours}, theirs {theirs}: {case:?}"));
+        } else if differs {
+            *self.allowed.entry((name, row.why)).or_default() += 1;
+        } else {
+            *self.agreed.entry(name).or_default() += 1;
         }
     }
 
@@ -118,4 +132,12 @@ impl Python {
         self.from.read_line(&mut line).expect("peers.py writes");
         serde_json::from_str(&line).expect("peers.py answers in JSON")
     }
+
+    fn verdict(&mut self, name: &str, role: Role, bytes: &[u8]) -> Verdict {
+        let answer = self.ask(&json!({"name": name, "role": format!("{role:?}"), "bytes": hex(bytes)}));
+        Verdict::from_json(&answer).expect("peers.py answers with a verdict")
+    }
 }
+
+/// So many that each difference comes up that there is.
+const CASES_THAT_SHOW_ALL: u64 = 20_000;

@@ -11,8 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::verdict::{End, Message, Role, Verdict};
 
+/// How much is too big for sansocket.
+#[derive(Clone, Copy)]
+pub enum Limits {
+    Usual,
+    None,
+}
+
 /// And what the end was due to, in words.
-pub fn sansocket(role: Role, bytes: &[u8]) -> (Verdict, String) {
+pub fn sansocket(role: Role, bytes: &[u8], limits: Limits) -> (Verdict, String) {
     let now = Instant::now();
     let role = match role {
         Role::Client => sansocket::Role::Client,
@@ -20,6 +27,9 @@ pub fn sansocket(role: Role, bytes: &[u8]) -> (Verdict, String) {
     };
     let mut config = Config::default();
     config.ping_interval = None;
+    if let Limits::None = limits {
+        (config.frame_len_max, config.message_len_max) = (u64::MAX, u64::MAX);
+    }
     let mut connection = Connection::open(role, config, [7; 32], now);
     let mut buf = RecvBuf::new();
     buf.extend_from_slice(bytes);
