@@ -1,5 +1,7 @@
 //! Runs the bodies of the fuzz targets over their committed corpora.
 
+#[cfg(all(feature = "deflate", feature = "json"))]
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::{client, connection, frame, handshake, proxy};
@@ -26,6 +28,18 @@ const TARGETS: &[(&str, Body)] = &[
     ("extended_connect", handshake::fuzz::extended_connect),
     ("url", handshake::fuzz::url),
 ];
+
+/// A target that is not named above is run by nobody but the fuzzer.
+#[cfg(all(feature = "deflate", feature = "json"))]
+#[test]
+fn every_fuzz_target_is_among_them() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
+    let files =
+        std::fs::read_dir(folder).expect("the targets can be listed").map(|file| file.expect("a target").path());
+    let targets: BTreeSet<String> = files.map(|path| path.file_stem().expect("a name").display().to_string()).collect();
+    let named: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(targets, named);
+}
 
 #[test]
 fn every_seed_of_every_fuzz_target_holds() {

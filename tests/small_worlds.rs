@@ -198,7 +198,7 @@ fn check_sequence(role: Role, frames: &[Frame], model: &Model, chunk_len: usize)
 
 #[test]
 fn every_sequence_of_frames_up_to_a_depth_does_what_the_model_does() {
-    let depth = std::env::var("SANSOCKET_DEPTH").ok().and_then(|depth| depth.parse().ok()).unwrap_or(4);
+    let depth = number_from_environment("SANSOCKET_DEPTH").unwrap_or(4) as usize;
     let alphabet = alphabet();
     assert_eq!(alphabet.len(), letters().len());
     for role in ROLES {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use sansocket::{Config, Connection, Event, RecvBuf, Role};
 
 pub(crate) use check::{Case, check, check_all};
-pub(crate) use pair::{Cut, End, Network, Pair, for_each_seed};
+pub(crate) use pair::{Cut, End, Network, Pair, for_each_seed, number_from_environment};
 
 pub(crate) use rng::Rng;
 pub(crate) use seen::{Seen, whole};

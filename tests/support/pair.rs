@@ -424,10 +424,16 @@ pub(crate) fn for_each_seed(count: u64, test: impl Fn(u64)) {
             }
         }
     }
-    let only = std::env::var("SANSOCKET_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
+    let only = number_from_environment("SANSOCKET_SEED");
     let seeds = only.map_or(0..count, |seed| seed..seed + 1);
     for seed in seeds {
         let _replay = Replay(seed);
         test(seed);
     }
+}
+
+/// What a variable says; a failure when that is no number, and not what would have been done without it.
+pub(crate) fn number_from_environment(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{variable} is {value:?}, and no number")))
 }
