@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "json")]
 use sansocket::client::NotSent;
 use sansocket::client::{
-    Auth, AuthAnswer, Client, ClientConfig, ClientEvent, ClientState, ConnectFailure, ConnectFailureKind, Delivery,
-    DropReason, End, Order, Outcome, Overflow, Prepared, RejectReason, Rejected, Token,
+    Auth, AuthAnswer, Cause, Client, ClientConfig, ClientEvent, ClientState, ConnectFailure, ConnectFailureKind,
+    Delivery, DropReason, End, Order, Outcome, Overflow, Prepared, RejectReason, Rejected, Token,
 };
-use sansocket::{Acceptance, ClientOptions, CloseCode, Config, Connection, Event, RecvBuf, Rejection, StreamOrder};
+use sansocket::connection::CONTROL_ROOM;
+use sansocket::{
+    Acceptance, ClientOptions, CloseCause, CloseCode, Config, Connection, Event, RecvBuf, Rejection, StreamOrder,
+};
 #[cfg(feature = "json")]
 use support::json_peer::JsonPeer;
 use support::{MS, Rng, SEC, for_each_seed};
@@ -57,8 +60,10 @@ struct World {
     overflow: Overflow,
     has_auth: bool,
     may_drop: bool,
+    has_age_max: bool,
     messages_max: usize,
     bytes_max: usize,
+    high_water_mark: usize,
     /// What the adapter has been told to do, and when the result is there.
     connecting: Option<(Option<Instant>, bool)>,
     /// The last is the client's, if it has a transport.
@@ -73,6 +78,8 @@ struct World {
     sent: BTreeMap<Token, u64>,
     outcomes: BTreeMap<Token, Outcome>,
     in_doubt: u64,
+    /// How many messages were sent when the connection opened.
+    sent_before: u64,
     ready_since: Option<Instant>,
     last_attempt: u32,
     end: Option<End>,
@@ -180,6 +187,7 @@ impl World {
         config.retry = config.retry.close_code(1000..=4999, sansocket::client::Verdict::Retry);
         let mut limits = Config::default();
         limits.high_water_mark = [1, 1000, 65_536][rng.below(3)];
+        let high_water_mark = limits.high_water_mark;
         let options = ClientOptions::new("ws://localhost/").unwrap().config(limits);
         let (delivery, overflow) = (config.queue.delivery, config.queue.overflow);
         let (messages_max, bytes_max) = (config.queue.messages_max, config.queue.bytes_max);
@@ -198,8 +206,10 @@ impl World {
             overflow,
             has_auth,
             may_drop,
+            has_age_max: age_max.is_some(),
             messages_max,
             bytes_max,
+            high_water_mark,
             connecting: None,
             links: Vec::new(),
             has_transport: false,
@@ -210,6 +220,7 @@ impl World {
             sent: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             in_doubt: 0,
+            sent_before: 0,
             ready_since: None,
             last_attempt: 0,
             end: None,
@@ -490,12 +501,17 @@ impl World {
             ClientEvent::Ready { .. } => {
                 self.ready_since = Some(self.now);
             }
-            ClientEvent::Lost { in_doubt, .. } => {
+            ClientEvent::Opened { .. } => self.sent_before = self.client.metrics(self.now).messages_sent,
+            ClientEvent::Lost { in_doubt, cause } => {
+                assert!(!is_fault(&cause), "{cause:?} of an honest server");
+                let sent = self.client.metrics(self.now).messages_sent - self.sent_before;
+                assert!(in_doubt <= sent, "{in_doubt} in doubt, {sent} sent");
                 self.in_doubt += in_doubt;
                 if self.ready_since.take().is_some_and(|since| self.now - since >= 10 * SEC) {
                     self.last_attempt = 0;
                 }
             }
+            ClientEvent::AttemptFailed { cause, .. } => assert!(!is_fault(&cause), "{cause:?} of an honest server"),
             ClientEvent::Reconnecting { attempt, delay } => {
                 assert_eq!(attempt, self.last_attempt + 1, "only a connection that lasted begins a new series");
                 self.last_attempt = attempt;
@@ -523,7 +539,9 @@ impl World {
         assert!(metrics.queued_messages <= self.messages_max + again, "{metrics:?}");
         assert!(metrics.queued_bytes <= self.bytes_max + again * 100, "{metrics:?}");
         let buffered = self.client.connection().map_or(0, Connection::buffered_len);
-        assert!(buffered <= 65_536 + 256 + 2 * 9_100, "{buffered} bytes are buffered");
+        // The mark and the room above it, a message and an answer; pings and a Close.
+        let bound = self.high_water_mark + CONTROL_ROOM + 2 * 9_100 + 4 * 131;
+        assert!(buffered <= bound, "{buffered} bytes are buffered, at most {bound} may be");
     }
 
     fn server_turn(&mut self, at: usize) -> bool {
@@ -576,7 +594,12 @@ impl World {
     }
 
     /// The story is over: does everything fit?
-    fn judge(&self) {
+    fn judge(&mut self) {
+        for link in &mut self.links {
+            link.server.abort(); // which keeps the cause of an end that has begun
+            let closed = link.server.closed().expect("it was aborted");
+            assert!(!matches!(closed.cause, CloseCause::Protocol(_) | CloseCause::Request(_)), "{closed:?}");
+        }
         assert!(matches!(&self.end, Some(End::Closed(Some(closed))) if closed.clean), "{:?}", self.end);
         assert_eq!(self.sent.keys().collect::<Vec<_>>(), self.outcomes.keys().collect::<Vec<_>>(), "one outcome each");
         assert!(self.received.iter().all(|number| *number < MESSAGES));
@@ -601,18 +624,30 @@ impl World {
             assert_eq!(firsts, self.received, "once");
         }
         let mut lost = 0;
+        let at_most_once = self.delivery == Delivery::AtMostOnce;
         for (token, outcome) in &self.outcomes {
             let is_received = firsts.binary_search(&self.sent[token]).is_ok();
-            match outcome {
-                Outcome::Written => lost += u64::from(!is_received),
-                Outcome::Confirmed => assert!(is_received, "{token:?} was confirmed, but has not arrived"),
-                Outcome::Dropped(DropReason::Ended) => panic!("{token:?}: {outcome:?}"),
-                Outcome::Dropped(_) => assert!(!is_received, "{token:?} was dropped, but has arrived"),
-                Outcome::Unconfirmed => assert!(self.delivery != Delivery::AtMostOnce && self.may_drop, "{token:?}"),
-            }
+            let holds = match outcome {
+                Outcome::Written => {
+                    lost += u64::from(!is_received);
+                    at_most_once
+                }
+                Outcome::Confirmed => is_received && !at_most_once,
+                Outcome::Dropped(DropReason::Expired) => !is_received && self.has_age_max,
+                Outcome::Dropped(DropReason::Overflow) => !is_received && self.overflow != Overflow::Refuse,
+                Outcome::Dropped(DropReason::Ended) => false, // it was closed when all was well
+                Outcome::Unconfirmed => !at_most_once && self.may_drop,
+            };
+            assert!(holds, "{outcome:?} of {token:?}, which was received: {is_received}");
         }
         assert!(lost <= self.in_doubt, "{lost} were lost, {} were reported as in doubt", self.in_doubt);
     }
+}
+
+/// Whether it says that the server broke the protocol.
+fn is_fault(cause: &Cause) -> bool {
+    let Cause::Closed(closed) = cause else { return false };
+    matches!(closed.cause, CloseCause::Protocol(_) | CloseCause::Response(_))
 }
 
 /// How many bytes may be under way to the server.

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::buffer::RecvBuf;
-use crate::connection::{Config, Connection, Event, StreamOrder};
+use crate::connection::{CloseCause, Config, Connection, Event, StreamOrder};
 use crate::frame::CloseCode;
 use crate::handshake::{Acceptance, Rejection};
 use crate::program::Program;
 
 /// Runs bytes as a program: orders obeyed or not, streams that fail, servers that answer, refuse, redirect, or send any bytes. Each message that was
-/// accepted has one outcome, the end is told once and last, and no deadline is due again at once.
+/// accepted has one outcome, and that is what became of it; messages arrive in order, and no server finds fault with the client; the end is told once and
+/// last, and no deadline is due again at once.
 pub fn client(data: &[u8]) {
     let mut program = Program::new(data);
     let mut world = World::new(&mut program);
@@ -28,13 +29,29 @@ struct World {
     input: RecvBuf,
     transport: Transport,
     server: Option<Server>,
+    /// In this order: the first is number 0, and says so.
     accepted: Vec<Token>,
+    /// The numbers of those that servers received.
+    received: Vec<usize>,
+    /// Whether bytes get lost on the way, and others are made up.
+    corrupts: bool,
+    /// What the client may take for received without further proof: somebody has said so.
+    vouched: Option<Token>,
+    delivery: Delivery,
+    overflow: Overflow,
+    has_age_max: bool,
+    /// How many requests may come on top of the queue's bounds.
+    again_max: usize,
     /// Requests without a result.
     #[cfg(feature = "json")]
     asked: std::collections::BTreeSet<crate::json::RequestId>,
     outcomes: BTreeMap<Token, Outcome>,
+    /// How many messages were sent when the connection opened.
+    sent_before: u64,
+    in_doubt: u64,
     end: Option<End>,
     closing: bool,
+    aborted: bool,
 }
 
 /// What the adapter is at.
@@ -49,6 +66,8 @@ struct Server {
     connection: Connection,
     buf: RecvBuf,
     status: u16,
+    /// The number of the last message.
+    last: Option<usize>,
 }
 
 impl World {
@@ -57,11 +76,17 @@ impl World {
         let settings = program.byte();
         let mut config = ClientConfig::default();
         let is_set = |bit: u8| settings >> bit & 1 == 1;
-        config.queue.delivery = [Delivery::AtMostOnce, Delivery::AtLeastOnce, Delivery::Acknowledged][program.below(3)];
+        let choice = program.below(6);
+        let corrupts = choice < 3;
+        config.queue.delivery = [Delivery::AtMostOnce, Delivery::AtLeastOnce, Delivery::Acknowledged][choice % 3];
         config.queue.overflow = [Overflow::Refuse, Overflow::DropOldest, Overflow::DropNewest][program.below(3)];
         config.queue.messages_max = 8;
         config.queue.bytes_max = 4000;
         config.queue.age_max = is_set(1).then_some(Duration::from_secs(20));
+        let (overflow, has_age_max) = (config.queue.overflow, is_set(1));
+        let speaks_json = cfg!(feature = "json") && is_set(6);
+        let again_max = if speaks_json && is_set(0) { PENDING_MAX } else { 0 };
+        let delivery = if speaks_json && is_set(7) { Delivery::Acknowledged } else { config.queue.delivery };
         config.asks_before_attempt = is_set(2);
         config.auth = is_set(3).then(|| {
             Auth::new("credentials", |message| match message.as_text() {
@@ -96,11 +121,21 @@ impl World {
             transport: Transport::None,
             server: None,
             accepted: Vec::new(),
+            received: Vec::new(),
+            corrupts,
+            vouched: None,
+            delivery,
+            overflow,
+            has_age_max,
+            again_max,
             #[cfg(feature = "json")]
             asked: Default::default(),
             outcomes: BTreeMap::new(),
+            sent_before: 0,
+            in_doubt: 0,
             end: None,
             closing: false,
+            aborted: false,
         }
     }
 
@@ -118,7 +153,7 @@ impl World {
             60..=99 => self.transfer(program.len()),
             100..=129 => self.poll(),
             130..=159 => {
-                let text = "x".repeat(program.len());
+                let text = format!("#{} {}", self.accepted.len(), "x".repeat(program.len()));
                 if let Ok(token) = self.client.send(now, text) {
                     assert!(self.end.is_none() && !self.closing, "accepted after the end");
                     self.accepted.push(token);
@@ -133,10 +168,14 @@ impl World {
                     let _ = server.connection.send_text(now, text);
                 }
             }
-            170..=174 => self.client.acknowledge(now, Token(u64::from(program.byte()))),
+            170..=174 => {
+                let token = Token(u64::from(program.byte()));
+                self.vouched = self.vouched.max(Some(token));
+                self.client.acknowledge(now, token);
+            }
             175..=177 => self.client.reauthenticate(now, "new"),
             178 => self.client.handle_wall_clock(now, Duration::from_secs(u64::from(program.byte()) << 24)),
-            179..=182 => self.input.extend_from_slice(program.bytes()),
+            179..=182 if self.corrupts => self.input.extend_from_slice(program.bytes()),
             183..=185 => self.client.handle_eof(),
             186 => self.client.handle_transport_error(),
             187 => {
@@ -146,7 +185,7 @@ impl World {
             }
             188 if program.byte() == 7 => {
                 self.client.abort(now);
-                self.closing = true;
+                (self.closing, self.aborted) = (true, true);
             }
             189..=209 => self.now += Duration::from_millis(u64::from(program.byte())),
             210..=219 => self.now += Duration::from_secs(u64::from(program.byte())),
@@ -162,12 +201,12 @@ impl World {
                     let _ = server.connection.close(now, CloseCode(1000 + u16::from(program.byte())), "");
                 }
             }
-            _ => self.client.advance_outgoing(now, program.len()), // lost
+            241.. if self.corrupts => self.client.advance_outgoing(now, program.len()), // lost
+            _ => {}
         }
         // Requests that are sent again come on top; each of these is shorter than 100 bytes.
-        let again = if cfg!(feature = "json") { PENDING_MAX } else { 0 };
-        assert!(self.client.metrics(self.now).queued_messages <= 8 + again);
-        assert!(self.client.metrics(self.now).queued_bytes <= 4000 + 100 * again);
+        assert!(self.client.metrics(self.now).queued_messages <= 8 + self.again_max);
+        assert!(self.client.metrics(self.now).queued_bytes <= 4000 + 100 * self.again_max);
     }
 
     #[cfg(feature = "json")]
@@ -175,7 +214,7 @@ impl World {
         let (now, n) = (self.now, program.byte());
         match program.below(4) {
             0 => {
-                if let Ok(token) = self.client.send_typed(now, "said", &n) {
+                if let Ok(token) = self.client.send_typed(now, "said", &format!("#{} ", self.accepted.len())) {
                     self.accepted.push(token);
                 }
             }
@@ -199,6 +238,8 @@ impl World {
                     3 => format!(r#"{{"type":"said","seq":{n},"session":"s{}"}}"#, program.below(2)),
                     _ => String::from_utf8_lossy(program.bytes()).into_owned(),
                 };
+                // An answer or an acknowledgement, that of a server's application.
+                self.vouched = Some(Token(u64::MAX));
                 if let Some(server) = &mut self.server {
                     let _ = server.connection.send_text(now, &text);
                 }
@@ -226,7 +267,7 @@ impl World {
             Order::Drop => {
                 // It may have failed by itself at the same moment.
                 self.transport = Transport::None;
-                self.server = None;
+                self.drop_server();
             }
         }
     }
@@ -236,7 +277,8 @@ impl World {
         self.input = RecvBuf::new();
         let status = [101, 101, 101, 101, 101, 302, 401, 503][program.below(8)];
         let connection = Connection::server(Config::default(), [9; 32], self.now);
-        self.server = Some(Server { connection, buf: RecvBuf::new(), status });
+        self.drop_server();
+        self.server = Some(Server { connection, buf: RecvBuf::new(), status, last: None });
         self.client.handle_connected(self.now);
     }
 
@@ -252,7 +294,18 @@ impl World {
         let n = n.min(self.client.outgoing().len());
         server.buf.extend_from_slice(&self.client.outgoing()[..n]);
         self.client.advance_outgoing(self.now, n);
-        server.turn(self.now);
+        let received = server.turn(self.now);
+        if !self.corrupts {
+            for number in received {
+                assert!(
+                    server.last.is_none_or(|last| last < number),
+                    "{number} after {:?} on one connection",
+                    server.last
+                );
+                server.last = Some(number);
+                self.received.push(number);
+            }
+        }
         if self.client.wants_read() {
             self.input.extend_from_slice(server.connection.outgoing());
             server.connection.advance_outgoing(self.now, server.connection.outgoing().len());
@@ -260,6 +313,15 @@ impl World {
                 self.client.handle_eof();
             }
         }
+    }
+
+    /// No server finds fault with what the client says.
+    fn drop_server(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        server.connection.abort();
+        let cause = server.connection.closed().map(|closed| closed.cause);
+        let is_fault = matches!(cause, Some(CloseCause::Protocol(_) | CloseCause::Request(_)));
+        assert!(!is_fault || self.corrupts, "{cause:?}");
     }
 
     fn poll(&mut self) {
@@ -273,6 +335,12 @@ impl World {
                     assert!(self.accepted.contains(&token), "{outcome:?} of a message that was not accepted");
                     let earlier = self.outcomes.insert(token, outcome);
                     assert_eq!(earlier, None, "two outcomes of {token:?}, the second {outcome:?}");
+                }
+                ClientEvent::Opened { .. } => self.sent_before = self.client.metrics(self.now).messages_sent,
+                ClientEvent::Lost { in_doubt, .. } => {
+                    let sent = self.client.metrics(self.now).messages_sent - self.sent_before;
+                    assert!(in_doubt <= sent, "{in_doubt} in doubt, {sent} sent");
+                    self.in_doubt += in_doubt;
                 }
                 ClientEvent::Ended(end) => self.end = Some(end),
                 #[cfg(feature = "json")]
@@ -311,22 +379,62 @@ impl World {
         assert_eq!(self.client.poll_timeout(), None);
         assert!(self.client.poll_order(self.now).is_none());
         assert!(self.transport == Transport::None, "a transport is left");
+        self.drop_server();
         assert_eq!(self.outcomes.len(), self.accepted.len(), "each message has one outcome");
+        self.judge();
         #[cfg(feature = "json")]
         assert!(self.asked.is_empty(), "each request has one result");
+    }
+
+    /// Each outcome is what became of the message, unless bytes were lost or made up.
+    fn judge(&self) {
+        if self.corrupts {
+            return;
+        }
+        let mut firsts: Vec<usize> = Vec::new();
+        for number in &self.received {
+            if !firsts.contains(number) {
+                firsts.push(*number);
+            }
+        }
+        assert!(firsts.is_sorted(), "order is kept: {:?}", self.received);
+        let at_most_once = self.delivery == Delivery::AtMostOnce;
+        assert!(!at_most_once || firsts == self.received, "at most once: {:?}", self.received);
+        let mut lost = 0;
+        for (number, token) in self.accepted.iter().enumerate() {
+            let (outcome, is_received) = (self.outcomes[token], firsts.binary_search(&number).is_ok());
+            let is_vouched = self.vouched.is_some_and(|vouched| *token <= vouched);
+            let holds = match outcome {
+                Outcome::Written => {
+                    lost += u64::from(!is_received);
+                    at_most_once
+                }
+                Outcome::Confirmed if is_vouched => !at_most_once,
+                Outcome::Confirmed => self.delivery == Delivery::AtLeastOnce && is_received,
+                Outcome::Unconfirmed => !at_most_once,
+                Outcome::Dropped(DropReason::Expired) => self.has_age_max && !is_received,
+                Outcome::Dropped(DropReason::Overflow) => self.overflow != Overflow::Refuse && !is_received,
+                Outcome::Dropped(DropReason::Ended) => !is_received,
+            };
+            assert!(holds, "{outcome:?} of number {number}, {:?} were received", self.received);
+        }
+        assert!(lost <= self.in_doubt || self.aborted, "{lost} were lost, {} reported as in doubt", self.in_doubt);
     }
 }
 
 impl Server {
-    fn turn(&mut self, now: Instant) {
+    /// Does what a server does; the numbers of the messages that arrived.
+    fn turn(&mut self, now: Instant) -> Vec<usize> {
+        let mut received = Vec::new();
         loop {
-            let is_request = match self.connection.poll_event(now, &mut self.buf) {
-                None => return,
-                Some(Event::Request(_)) => true,
-                Some(_) => false,
-            };
-            if !is_request {
-                continue;
+            match self.connection.poll_event(now, &mut self.buf) {
+                None => return received,
+                Some(Event::Request(_)) => {}
+                Some(Event::Text(text)) => {
+                    received.extend(number(text));
+                    continue;
+                }
+                Some(_) => continue,
             }
             let answered = match (self.status, Rejection::new(self.status)) {
                 (302, Ok(rejection)) => match rejection.header("Location", "/elsewhere") {
@@ -339,6 +447,11 @@ impl Server {
             assert_eq!(answered, Ok(()));
         }
     }
+}
+
+/// The number of a message, which stands between `#` and a space.
+fn number(text: &str) -> Option<usize> {
+    text.split_once('#')?.1.split_once(' ')?.0.parse().ok()
 }
 
 const PENDING_MAX: usize = 4;
