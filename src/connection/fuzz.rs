@@ -1,6 +1,7 @@
 //! What must hold of any bytes from a peer. Run by `fuzz/` and by the tests.
 //!
-//! The first two bytes of the input say how the rest is cut; the rest is what the peer sends, and then it is gone.
+//! The first byte of the input says how the rest is cut, the second what the connection is like and how its peer leaves ([`Choices`]); the rest is
+//! what the peer sends.
 
 mod operations;
 
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::buffer::{READ_SIZE, RecvBuf};
+#[cfg(feature = "deflate")]
+use crate::deflate::INFLATION_RATIO_FREE_LEN;
 use crate::frame::CloseCode;
 use crate::handshake::Acceptance;
 use crate::message::{Message, MessageKind};
@@ -16,7 +19,7 @@ pub use operations::operations;
 /// A peer of an open connection, in both roles.
 pub fn open(data: &[u8]) {
     for role in [Role::Server, Role::Client] {
-        check(data, |now| Connection::open(role, config(), [7; 32], now));
+        check(data, |choices, now| Connection::open(role, choices.config(), [7; 32], now));
     }
 }
 
@@ -26,14 +29,19 @@ pub fn deflate(data: &[u8]) {
     use crate::deflate::{DeflateConfig, DeflateParams};
 
     let pool = crate::deflate::DeflatePool::new(2);
-    let config = || {
-        let deflate = DeflateConfig { inflated_per_poll_max: 1000, pool: pool.clone(), ..DeflateConfig::default() };
-        Config { deflate: Some(deflate), ..config() }
+    let config = |choices: Choices| {
+        let mut deflate = DeflateConfig { inflated_per_poll_max: 500, pool: pool.clone(), ..DeflateConfig::default() };
+        let mut config = choices.config();
+        if choices.has(5) {
+            deflate.inflation_ratio_max = 3;
+            config.message_len_max = 2 * INFLATION_RATIO_FREE_LEN;
+        }
+        Config { deflate: Some(deflate), ..config }
     };
     let params =
         DeflateParams { client_max_window_bits: 9, server_no_context_takeover: true, ..DeflateParams::default() };
     for role in [Role::Server, Role::Client] {
-        check(data, |now| Connection::open(role, config(), [7; 32], now).with_deflate(Some(params)));
+        check(data, |choices, now| Connection::open(role, config(choices), [7; 32], now).with_deflate(Some(params)));
     }
 }
 
@@ -44,7 +52,7 @@ pub fn extensions(data: &[u8]) {
 
     let lines = data.split(|&byte| byte == b'\n');
     let fields: Vec<(&str, &[u8])> = lines.map(|line| ("Sec-WebSocket-Extensions", line)).collect();
-    let config = Config { deflate: Some(crate::deflate::DeflateConfig::default()), ..config() };
+    let config = Config { deflate: Some(crate::deflate::DeflateConfig::default()), ..Choices(0).config() };
     let limit = 12;
 
     let chosen = config.choose_extensions(&fields[..]);
@@ -70,7 +78,7 @@ pub fn extensions(data: &[u8]) {
 
 /// A client of a server, handshake first.
 pub fn request(data: &[u8]) {
-    check(data, |now| Connection::server(config(), [7; 32], now));
+    check(data, |choices, now| Connection::server(choices.config(), [7; 32], now));
 }
 
 /// A server of a client, handshake first. With this seed the accept key is always the same.
@@ -79,14 +87,34 @@ pub fn response(data: &[u8]) {
     let Ok(request) = request else {
         unreachable!("a fixed request is well-formed");
     };
-    check(data, |now| Connection::client(&request, config(), [7; 32], now));
+    check(data, |choices, now| Connection::client(&request, choices.config(), [7; 32], now));
+}
+
+/// What the second byte of the input says, bit by bit: 0, messages are taken in pieces; 1 and 2, which kinds are accepted; 3, the peer falls
+/// silent instead of leaving; 4, an idle timeout takes the place of the heartbeat; 5, compressed messages may be long, but not inflate by much.
+#[derive(Clone, Copy)]
+struct Choices(u8);
+
+impl Choices {
+    fn has(self, bit: u8) -> bool {
+        self.0 >> bit & 1 == 1
+    }
+
+    fn config(self) -> Config {
+        let kinds = [Accepts::TextAndBinary, Accepts::TextOnly, Accepts::BinaryOnly, Accepts::TextAndBinary];
+        let config = Config { accepts: kinds[usize::from(self.0 >> 1 & 3)], ..config() };
+        match self.has(4) {
+            true => Config { ping_interval: None, idle_timeout: Some(Duration::from_secs(5)), ..config },
+            false => config,
+        }
+    }
 }
 
 fn config() -> Config {
     // Small, so that short inputs reach the limits.
     Config {
-        frame_len_max: 4096,
-        message_len_max: 8192,
+        frame_len_max: 1000,
+        message_len_max: 2000,
         fragments_max: 16,
         headers_max: 8,
         head_len_max: 512,
@@ -96,13 +124,17 @@ fn config() -> Config {
     }
 }
 
-fn check(data: &[u8], connect: impl Fn(Instant) -> Connection) {
-    let Some((&[sizes, pieces], wire)) = data.split_first_chunk() else {
+fn check(data: &[u8], connect: impl Fn(Choices, Instant) -> Connection) {
+    let Some((&[sizes, choices], wire)) = data.split_first_chunk() else {
         return;
     };
-    let whole = run(&connect, wire, |_| usize::MAX, false);
+    let choices = Choices(choices);
+    let ends_silently = choices.has(3);
+    let connect = |now| connect(choices, now);
+    let whole = run(connect, wire, |_| usize::MAX, ends_silently, Driver::new(READ_SIZE, false));
     let cut = |i: usize| 1 + (usize::from(sizes) >> (i % 8)) % 40;
-    assert_eq!(run(&connect, wire, cut, pieces & 1 == 1), whole, "the cut changes the events");
+    let driver = Driver::new(64, choices.has(0));
+    assert_eq!(run(connect, wire, cut, ends_silently, driver), whole, "the cut changes the events");
 }
 
 /// All that a caller can see of a connection whose peer sends `wire` and goes.
@@ -124,13 +156,17 @@ enum Told {
     Close(CloseCode, String),
 }
 
-fn run(connect: impl Fn(Instant) -> Connection, wire: &[u8], cut: impl Fn(usize) -> usize, in_pieces: bool) -> Seen {
+fn run(
+    connect: impl Fn(Instant) -> Connection,
+    wire: &[u8],
+    cut: impl Fn(usize) -> usize,
+    ends_silently: bool,
+    mut driver: Driver,
+) -> Seen {
     let start = Instant::now();
     let mut connection = connect(start);
     let compresses = connection.is_compressing();
-    let mut driver = Driver { in_pieces, ..Driver::default() };
     let mut rest = wire;
-    let mut received = 0;
     let mut reads = 0;
     driver.drain(&mut connection, start);
     while !rest.is_empty() && connection.wants_read() {
@@ -139,26 +175,28 @@ fn run(connect: impl Fn(Instant) -> Connection, wire: &[u8], cut: impl Fn(usize)
         spare[..n].copy_from_slice(&rest[..n]);
         driver.buf.advance_received(n);
         rest = &rest[n..];
-        received += n;
+        driver.received += n;
         reads += 1;
         driver.drain(&mut connection, start);
-        // A compressed message grows up to its limit, which the storage may overshoot by doubling.
-        let inflated = if compresses { 3 * 8192 } else { 0 };
-        let bound = 2 * received + 2 * READ_SIZE + inflated;
-        assert!(driver.buf.capacity() <= bound, "memory grows with what was received");
+        driver.check_memory(compresses);
     }
-    connection.handle_eof();
+    if !ends_silently {
+        connection.handle_eof();
+    }
     driver.drain(&mut connection, start);
     let mut now = start;
     while let Some(at) = connection.poll_timeout() {
+        assert!(at < start + END_WITHIN, "no end in time");
         now = now.max(at) + Duration::from_millis(1);
         connection.handle_timeout(now);
         assert!(connection.poll_timeout().is_none_or(|next| next > now), "a hot loop");
         driver.drain(&mut connection, now);
     }
+    let received = driver.received;
     assert!(driver.seen.closed.is_some(), "no end");
-    // One poll for each read finds nothing more, and each event costs a byte at least; inflated ones come from few.
-    let bound = 4 * received + 2 * reads + 64 + if compresses { 8192 / 1000 * received } else { 0 };
+    // One poll for each read finds nothing more, and each event costs a byte at least. A byte inflates to at most 1,032, and a poll inflates some 256
+    // of them at least.
+    let bound = 4 * received + 2 * reads + 64 + if compresses { 5 * received } else { 0 };
     assert!(driver.polls <= bound, "{} polls for {received} bytes in {reads} reads", driver.polls);
     assert_eq!(connection.state(), ReadyState::Closed);
     driver.seen
@@ -173,9 +211,12 @@ impl Connection {
     }
 }
 
-#[derive(Default)]
 struct Driver {
     buf: RecvBuf,
+    read_size: usize,
+    received: usize,
+    /// The most that a poll has left in the buffer, or lent from it.
+    peak: usize,
     seen: Seen,
     in_pieces: bool,
     /// The message that arrives in pieces.
@@ -185,6 +226,40 @@ struct Driver {
 }
 
 impl Driver {
+    fn new(read_size: usize, in_pieces: bool) -> Self {
+        Self {
+            buf: RecvBuf::with_read_size(read_size),
+            read_size,
+            received: 0,
+            peak: 0,
+            seen: Seen::default(),
+            in_pieces,
+            begun: Vec::new(),
+            dropped: false,
+            polls: 0,
+        }
+    }
+
+    /// Memory grows with what was received, not with what was promised.
+    fn check_memory(&self, compresses: bool) {
+        // Each storage doubles when it is full; that of an inflated message begins with four times what it comes from, and a little.
+        let inflated = if compresses { 2 * (self.peak + 256) + 4 * self.received + 512 } else { 0 };
+        let bound = 2 * self.received + 2 * self.read_size + inflated;
+        assert!(self.buf.capacity() <= bound, "{} bytes for {} received", self.buf.capacity(), self.received);
+    }
+
+    /// The last message is within the limits, as far as it has come.
+    fn check_message(&self, config: &Config) {
+        let whole = if let Some(Told::Message(message)) = self.seen.told.last() { message.as_bytes() } else { &[] };
+        let len = self.begun.len().max(whole.len());
+        assert!(len as u64 <= config.message_len_max, "a message of {len} bytes");
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &config.deflate {
+            let inflated_max = (self.received as u64).saturating_mul(deflate.inflation_ratio_max.into());
+            assert!(len as u64 <= INFLATION_RATIO_FREE_LEN.max(inflated_max), "a message of {len} bytes");
+        }
+    }
+
     /// Polls until nothing happens, writing everything in between.
     fn drain(&mut self, connection: &mut Connection, now: Instant) {
         loop {
@@ -196,6 +271,7 @@ impl Driver {
             };
             self.polls += 1;
             let happened = event.is_some();
+            let lent_len = event.as_ref().map_or(0, lent_len);
             if let Some(event) = event {
                 assert!(self.seen.closed.is_none(), "{event:?} after the end");
                 let told = match event {
@@ -230,6 +306,8 @@ impl Driver {
                 };
                 self.seen.told.extend(told);
             }
+            self.peak = self.peak.max(lent_len).max(self.buf.len());
+            self.check_message(connection.config());
             if accept {
                 connection.accept(now, &Acceptance::new()).expect("a request waits");
             }
@@ -254,3 +332,14 @@ impl Driver {
         }
     }
 }
+
+fn lent_len(event: &Event<'_>) -> usize {
+    match event {
+        Event::Text(text) | Event::TextPiece { text, .. } => text.len(),
+        Event::Binary(bytes) | Event::BinaryPiece { bytes, .. } => bytes.len(),
+        _ => 0,
+    }
+}
+
+/// How long it takes at most to notice that a peer is silent: handshake 10 s, ping 25 s and pong 20 s (or idle 5 s), and close 10 s.
+const END_WITHIN: Duration = Duration::from_secs(10 + 25 + 20 + 10);

@@ -392,7 +392,7 @@ impl Connection {
 pub const CONTROL_ROOM: usize = 256;
 
 /// The longest control frame: header, masking key, payload.
-const CONTROL_FRAME_LEN_MAX: usize = 6 + CONTROL_PAYLOAD_LEN_MAX;
+pub(super) const CONTROL_FRAME_LEN_MAX: usize = 6 + CONTROL_PAYLOAD_LEN_MAX;
 
 /// A shared payload of at least this many bytes is queued without a copy.
 ///

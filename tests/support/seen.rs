@@ -16,6 +16,8 @@ pub(crate) enum Seen {
     Pong(Vec<u8>),
     CloseReceived(u16, String),
     Closed(Closed),
+    #[cfg(feature = "deflate")]
+    Inflating,
 }
 
 impl From<&Event<'_>> for Seen {
@@ -38,6 +40,8 @@ impl From<&Event<'_>> for Seen {
             Event::Pong { payload, .. } => Self::Pong(payload.to_vec()),
             Event::CloseReceived { code, reason } => Self::CloseReceived(code.0, (*reason).to_owned()),
             Event::Closed(closed) => Self::Closed(closed.clone()),
+            #[cfg(feature = "deflate")]
+            Event::Inflating => Self::Inflating,
             other => panic!("an event that the tests do not know: {other:?}"),
         }
     }
