@@ -20,12 +20,12 @@ use sansocket::{
 };
 #[cfg(feature = "json")]
 use support::json_peer::JsonPeer;
-use support::{MS, Rng, SEC, for_each_seed};
+use support::{MS, Rng, SEC, for_each_seed, number_from_environment};
 
 /// What happens on the way from end to end: everything accepted has one outcome, what is promised of it holds, and the client is back in time.
 #[test]
 fn whatever_the_network_does_each_message_has_one_outcome_and_the_client_comes_back() {
-    let seeds = std::env::var("SANSOCKET_SEEDS").ok().and_then(|count| count.parse().ok());
+    let seeds = number_from_environment("SANSOCKET_SEEDS");
     for_each_seed(seeds.unwrap_or(400), |seed| World::new(seed).run());
 }
 
@@ -34,7 +34,7 @@ fn whatever_the_network_does_each_message_has_one_outcome_and_the_client_comes_b
 #[cfg(feature = "json")]
 #[test]
 fn whatever_the_network_does_each_request_has_one_result_and_each_message_is_acted_on_once() {
-    let seeds = std::env::var("SANSOCKET_SEEDS").ok().and_then(|count| count.parse().ok());
+    let seeds = number_from_environment("SANSOCKET_SEEDS");
     for_each_seed(seeds.unwrap_or(400), |seed| World::with_json(seed).run());
 }
 
