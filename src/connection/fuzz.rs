@@ -12,7 +12,7 @@ use crate::buffer::{READ_SIZE, RecvBuf};
 #[cfg(feature = "deflate")]
 use crate::deflate::INFLATION_RATIO_FREE_LEN;
 use crate::frame::CloseCode;
-use crate::handshake::Acceptance;
+use crate::handshake::{Acceptance, OwnedRequestHead};
 use crate::message::{Message, MessageKind};
 pub use operations::operations;
 
@@ -147,7 +147,7 @@ struct Seen {
 
 #[derive(Debug, PartialEq)]
 enum Told {
-    Request(String),
+    Request(OwnedRequestHead),
     Open,
     Refused(u16),
     Message(Message),
@@ -222,6 +222,9 @@ struct Driver {
     /// The message that arrives in pieces.
     begun: Vec<u8>,
     dropped: bool,
+    /// How often others had their turn while a message was inflated. Each time at least a final block of 10 bits had been taken, or 256 bytes
+    /// had come of others, at most 1,032 of each byte.
+    turns: usize,
     polls: usize,
 }
 
@@ -236,6 +239,7 @@ impl Driver {
             in_pieces,
             begun: Vec::new(),
             dropped: false,
+            turns: 0,
             polls: 0,
         }
     }
@@ -263,7 +267,7 @@ impl Driver {
     /// Polls until nothing happens, writing everything in between.
     fn drain(&mut self, connection: &mut Connection, now: Instant) {
         loop {
-            let before = (self.buf.len(), connection.buffered_len(), self.seen.told.len());
+            let before = (self.buf.len(), connection.buffered_len(), self.seen.told.len(), self.turns);
             let mut accept = false;
             let event = match self.in_pieces {
                 true => connection.poll_event_in_pieces(now, &mut self.buf),
@@ -277,7 +281,7 @@ impl Driver {
                 let told = match event {
                     Event::Request(head) => {
                         accept = true;
-                        Some(Told::Request(format!("{head:?}")))
+                        Some(Told::Request(head.to_owned()))
                     }
                     Event::Open(_) => Some(Told::Open),
                     Event::Refused(refusal) => Some(Told::Refused(refusal.status)),
@@ -295,7 +299,11 @@ impl Driver {
                         last.then(|| Told::Message(std::mem::take(&mut self.begun).into()))
                     }
                     #[cfg(feature = "deflate")]
-                    Event::Inflating => None,
+                    Event::Inflating => {
+                        self.turns += 1;
+                        assert!(self.turns <= 5 * self.received, "no progress");
+                        None
+                    }
                     Event::Ping(payload) => Some(Told::Ping(payload.to_vec())),
                     Event::Pong { payload, .. } => Some(Told::Pong(payload.to_vec())),
                     Event::CloseReceived { code, reason } => Some(Told::Close(code, reason.to_owned())),
@@ -321,7 +329,7 @@ impl Driver {
                 assert!(!self.dropped, "{order:?} after the last order");
                 self.dropped = order == StreamOrder::Drop;
             }
-            let after = (self.buf.len(), connection.buffered_len(), self.seen.told.len());
+            let after = (self.buf.len(), connection.buffered_len(), self.seen.told.len(), self.turns);
             assert!(
                 !happened || before != after || self.seen.closed.is_some() || wrote || self.in_pieces,
                 "no progress"
