@@ -207,20 +207,20 @@ fn read(shared: &Shared, stream: &Stream, id: u64) {
         drop(core);
         let read = stream.0.read(&mut scratch);
         let goes_on = shared.turn_of(id, |core| {
-            let has_failed = match read {
+            let read_failed = match read {
                 Ok(n) if n > 0 => {
                     core.buf.extend_from_slice(scratch.get(..n).unwrap_or_default());
                     if !core.write_failed || core.may_hold_more() {
                         return true;
                     }
-                    true
+                    false
                 }
                 Err(error) if is_no_failure(&error) => return true,
                 // TLS without a farewell: whether anything was cut off, the closing handshake tells.
-                Err(error) => core.write_failed || error.kind() != io::ErrorKind::UnexpectedEof,
-                Ok(_) => core.write_failed,
+                Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
+                Ok(_) => false,
             };
-            if has_failed {
+            if read_failed || core.write_failed {
                 core.hub.client_mut().handle_transport_error();
             } else {
                 core.hub.client_mut().handle_eof();
