@@ -6,11 +6,12 @@ mod support;
 use std::sync::Arc;
 
 use miniz_oxide::deflate::compress_to_vec;
+use sansocket::client::ClientEvent;
 use sansocket::deflate::{Compression, DeflateConfig, DeflateParams, INFLATION_RATIO_FREE_LEN, PreparedMessage};
 use sansocket::handshake::ResponseFault;
 use sansocket::{
-    Acceptance, Bytes, ClientRequest, CloseCause, Config, Connection, Event, FragmentPosition, Message, ProtocolError,
-    RecvBuf, Role,
+    Acceptance, Bytes, ClientOptions, ClientRequest, CloseCause, Config, Connection, Event, FragmentPosition, Message,
+    ProtocolError, RecvBuf, Role,
 };
 use support::*;
 
@@ -315,6 +316,21 @@ fn final_blocks_take_turns_as_what_is_inflated_does() {
         found += 1;
     }
     assert_eq!((found, bench.buf.take_payload().len()), (blocks / 100, 0));
+}
+
+/// As a connection does.
+#[test]
+fn a_client_takes_turns_while_it_inflates_a_long_message() {
+    let options = ClientOptions::new("ws://example.com/").unwrap();
+    let options = options.config(deflating(|_, deflate| deflate.inflated_per_poll_max = 1000));
+    let mut rig = rig::Rig::with_options(options, rig::config(|_| ()));
+    rig.accept();
+    rig.events();
+    let long = "x".repeat(10_000);
+    rig.say(&long);
+    let mut events = rig.events();
+    assert_eq!(events.pop(), Some(ClientEvent::Message(long.into())));
+    assert_eq!(events, vec![ClientEvent::Inflating; 10]);
 }
 
 /// All messages, past the places where a poll has inflated enough.

@@ -31,6 +31,10 @@ pub enum ClientEvent {
     /// A text message, taken apart, or the result of a request ([`ClientConfig::json`](super::ClientConfig::json)).
     #[cfg(feature = "json")]
     Json(crate::json::JsonEvent),
+    /// A compressed message is being inflated, as far as one poll does that
+    /// ([`DeflateConfig::inflated_per_poll_max`](crate::deflate::DeflateConfig::inflated_per_poll_max)): poll again, after others had their turn.
+    #[cfg(feature = "deflate")]
+    Inflating,
     /// What became of a message that was sent.
     Outcome(Token, Outcome),
     /// The connection is over. What follows is another attempt, or the end.

@@ -68,6 +68,10 @@ impl Rig {
         self.server_input = RecvBuf::new();
         let mut limits = Config::default();
         limits.ping_interval = None;
+        #[cfg(feature = "deflate")]
+        {
+            limits.deflate = Some(sansocket::deflate::DeflateConfig::default()); // With a client that offers it.
+        }
         self.server = Some(Connection::server(limits, [9; 32], self.now));
         self.pump(&respond);
     }

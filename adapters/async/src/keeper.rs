@@ -133,20 +133,31 @@ impl<T: Transport> Driver<T> {
         self.reader_away || self.users > Users::Receiver
     }
 
+    /// Serves what has arrived, up to the next piece of a message that is thrown away; whether that is all of it.
+    fn serve_arrived(&mut self, now: Instant) -> bool {
+        loop {
+            let event = match self.users {
+                Users::Receiver => self.connection.poll_control_event(now, self.buf.get()),
+                // In pieces: nothing is joined that is thrown away.
+                Users::Senders | Users::Nobody => self.connection.poll_event_in_pieces(now, self.buf.get()),
+            };
+            match event {
+                Some(Event::Request(_)) => self.accept_unseen(now),
+                // Little on the wire may be inflated to many of them.
+                Some(Event::TextPiece { .. } | Event::BinaryPiece { .. }) => return false,
+                #[cfg(feature = "deflate")]
+                Some(Event::Inflating) => return false,
+                Some(_) => {}
+                None => return true,
+            }
+        }
+    }
+
     /// Answers control frames and takes notice of the end. Messages stay where they are, or are discarded if nobody can receive them.
     fn serve(&mut self, now: Instant) {
         for _ in 0..ROUNDS_MAX {
-            loop {
-                let event = match self.users {
-                    Users::Receiver => self.connection.poll_control_event(now, self.buf.get()),
-                    // In pieces: nothing is joined that is thrown away.
-                    Users::Senders | Users::Nobody => self.connection.poll_event_in_pieces(now, self.buf.get()),
-                };
-                match event {
-                    Some(Event::Request(_)) => self.accept_unseen(now),
-                    Some(_) => {}
-                    None => break,
-                }
+            if !self.serve_arrived(now) {
+                continue;
             }
             if self.poll_stream(now).is_pending() {
                 self.buf.give_back_if_empty();

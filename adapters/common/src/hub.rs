@@ -136,20 +136,25 @@ impl Hub {
     }
 
     /// Takes in all that has arrived and happened. When the inbox is full, messages stay where they are.
-    pub fn decode(&mut self, now: Instant, input: &mut RecvBuf) {
-        loop {
+    ///
+    /// Whether it is not done, and goes on in the next call, once others had their turn.
+    pub fn decode(&mut self, now: Instant, input: &mut RecvBuf) -> bool {
+        let is_inflating = loop {
             let event = if self.is_held() {
                 self.client.poll_control_event(now, input)
             } else {
                 self.client.poll_event(now, input)
             };
             match event {
+                #[cfg(feature = "deflate")]
+                Some(ClientEvent::Inflating) => break true,
                 Some(event) => self.happened(event),
-                None => break,
+                None => break false,
             }
-        }
+        };
         // Not only messages with an outcome make room, and of a request's nothing is told.
         self.changes.room |= std::mem::take(&mut self.refused);
+        is_inflating
     }
 
     /// Whoever drives the client is gone, and nobody will any more.

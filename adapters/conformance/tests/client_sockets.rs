@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use sansocket::client::{
     Auth, AuthAnswer, Cause, ClientConfig, ClientEvent, ClientState, DropReason, End, Jitter, Outcome, Prepared,
 };
+use sansocket::deflate::DeflateConfig;
 use sansocket::json::{JsonConfig, JsonEvent};
-use sansocket::{ClientOptions, CloseCode};
+use sansocket::{ClientOptions, CloseCode, Config};
 use sansocket_async::{Connector, Dial};
 use sansocket_async_std::{AsyncStd, Smol};
 use sansocket_tokio::Tokio;
@@ -645,6 +646,32 @@ fn requests_are_answered_and_types_go_to_who_subscribed<S: Subject>() {
     assert!(client.request("history", "10", PATIENCE).is_err());
 }
 
+fn a_message_that_is_inflated_in_turns_arrives_whole<S: Subject>() {
+    let deflating = |inflated_per_poll_max| {
+        let (mut config, mut deflate) = (Config::default(), DeflateConfig::default());
+        deflate.inflated_per_poll_max = inflated_per_poll_max;
+        config.deflate = Some(deflate);
+        Arc::new(config)
+    };
+    let long = "x".repeat(1_000_000);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let (config, text) = (deflating(usize::MAX), long.clone());
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut socket = sansocket_std::Acceptor::new().config(config).accept(stream).unwrap();
+        socket.send(text).unwrap();
+        socket.send("more").unwrap();
+        assert_eq!(socket.recv().unwrap(), None);
+    });
+    let options = ClientOptions::new(&url).unwrap().config(deflating(1000));
+    let mut client = S::start_asking(&url, hasty(), move || Prepared::Request(Box::new(options.clone())));
+    assert!(client.recv().unwrap() == Some(long));
+    assert_eq!(client.recv().unwrap().as_deref(), Some("more"));
+    client.close();
+    server.join().unwrap();
+}
+
 macro_rules! on_every_adapter {
     ($($claim:ident)*) => {
         on_every_adapter!(on_std, Blocking, $($claim)*);
@@ -676,4 +703,5 @@ on_every_adapter! {
     a_reader_is_sent_and_a_writer_gets_what_comes_back
     many_threads_send_and_each_keeps_its_order
     requests_are_answered_and_types_go_to_who_subscribed
+    a_message_that_is_inflated_in_turns_arrives_whole
 }

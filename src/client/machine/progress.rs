@@ -20,6 +20,8 @@ enum Happened {
     Refused(Box<Refusal>),
     Message,
     Pong([u8; 8]),
+    #[cfg(feature = "deflate")]
+    Inflating,
     Closed(Closed),
     Other,
 }
@@ -48,6 +50,8 @@ impl Client {
             Some(Event::Refused(refusal)) => Happened::Refused(refusal),
             Some(Event::Text(_) | Event::Binary(_)) => Happened::Message,
             Some(Event::Pong { payload, .. }) => payload.try_into().map_or(Happened::Other, Happened::Pong),
+            #[cfg(feature = "deflate")]
+            Some(Event::Inflating) => Happened::Inflating,
             Some(Event::Closed(closed)) => Happened::Closed(closed),
             Some(_) => Happened::Other,
         };
@@ -65,6 +69,8 @@ impl Client {
             Happened::Refused(refusal) => self.refused(refusal),
             Happened::Message => self.received(now, message),
             Happened::Pong(payload) => self.ponged(now, &payload),
+            #[cfg(feature = "deflate")]
+            Happened::Inflating => self.events.push_back(ClientEvent::Inflating),
             Happened::Closed(closed) => self.lost(now, closed),
             Happened::Other => {}
         }

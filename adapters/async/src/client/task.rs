@@ -55,6 +55,8 @@ struct Stream<T> {
 /// What a turn leaves to be done without the lock.
 struct Turn {
     order: Option<Order>,
+    /// Not all that has arrived is taken in, but others are to have their turn first.
+    is_inflating: bool,
     wants_read: bool,
     deadline: Option<Instant>,
     is_over: bool,
@@ -82,6 +84,9 @@ impl<R: Dial> Task<R> {
         }
         if turn.is_over {
             return Poll::Ready(Round::Over);
+        }
+        if turn.is_inflating {
+            return Poll::Ready(Round::OthersTurn);
         }
         if self.go_on(cx) || turn.wants_read && self.read(cx) {
             return Poll::Ready(Round::Progress);
@@ -183,6 +188,8 @@ impl<R: Dial> Task<R> {
 /// What came of a round.
 enum Round {
     Progress,
+    /// There is more to do, and there are others.
+    OthersTurn,
     Over,
 }
 
@@ -194,6 +201,7 @@ impl<R: Dial> Future for Task<R> {
         for _ in 0..ROUNDS_MAX {
             match this.round(cx) {
                 Poll::Ready(Round::Progress) => {}
+                Poll::Ready(Round::OthersTurn) => break,
                 Poll::Ready(Round::Over) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }
@@ -227,15 +235,16 @@ fn take_turn<R: Dial>(
     now: Instant,
     cx: &mut Context<'_>,
 ) -> Turn {
-    hub.decode(now, buf.get());
+    let mut is_inflating = hub.decode(now, buf.get());
     if let Way::Connected(stream) = way {
-        while stream.write_out(hub, buf, now, cx) {
+        while stream.write_out(hub, buf, now, cx) && !is_inflating {
             // There may be room for what was paused.
-            hub.decode(now, buf.get());
+            is_inflating = hub.decode(now, buf.get());
         }
     }
     Turn {
         order: hub.poll_order(now),
+        is_inflating,
         wants_read: hub.client().wants_read(),
         deadline: hub.client().poll_timeout(),
         is_over: hub.end().is_some(),

@@ -46,7 +46,7 @@ impl Driver {
         let mut core = self.shared.lock();
         loop {
             let now = Instant::now();
-            core.decode(now);
+            let is_inflating = core.decode(now);
             if let Some(order) = core.hub.poll_order(now) {
                 self.obey(&mut core, order);
             } else if core.hub.end().is_some() {
@@ -60,6 +60,11 @@ impl Driver {
                 && at <= now
             {
                 core.hub.client_mut().handle_timeout(now);
+            } else if is_inflating {
+                self.shared.tell(&mut core);
+                drop(core);
+                thread::yield_now();
+                core = self.shared.lock();
             } else {
                 // Whoever reads may do so again. The driver itself does not wait yet.
                 self.shared.wake_threads();
@@ -238,6 +243,7 @@ impl Shared {
     fn turn_of<O>(&self, id: u64, act: impl FnOnce(&mut Core) -> O) -> Option<O> {
         let done = self.turn(|core| {
             let done = (core.attempt == id).then(|| act(core));
+            // If there is more to take in, the driver goes on.
             core.decode(Instant::now());
             done
         });
@@ -247,8 +253,8 @@ impl Shared {
 }
 
 impl Core {
-    fn decode(&mut self, now: Instant) {
-        self.hub.decode(now, &mut self.buf);
+    fn decode(&mut self, now: Instant) -> bool {
+        self.hub.decode(now, &mut self.buf)
     }
 
     fn let_go(&mut self) {

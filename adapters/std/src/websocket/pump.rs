@@ -96,6 +96,14 @@ impl<S: Transport> WebSocket<S> {
                     pinged = true;
                     continue;
                 }
+                #[cfg(feature = "deflate")]
+                Event::Inflating => {
+                    // Whoever sends has a turn.
+                    drop(core);
+                    std::thread::yield_now();
+                    core = self.shared.lock();
+                    continue;
+                }
                 Event::Request(request) => {
                     let answer = match decide {
                         Some(decide) => decide(&request),
