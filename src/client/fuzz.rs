@@ -29,6 +29,7 @@ struct World {
     input: RecvBuf,
     transport: Transport,
     server: Option<Server>,
+    servers_config: Config,
     /// In this order: the first is number 0, and says so.
     accepted: Vec<Token>,
     /// The numbers of those that servers received.
@@ -76,8 +77,8 @@ impl World {
         let settings = program.byte();
         let mut config = ClientConfig::default();
         let is_set = |bit: u8| settings >> bit & 1 == 1;
-        let choice = program.below(6);
-        let corrupts = choice < 3;
+        let choice = program.below(12);
+        let corrupts = choice % 6 < 3;
         config.queue.delivery = [Delivery::AtMostOnce, Delivery::AtLeastOnce, Delivery::Acknowledged][choice % 3];
         config.queue.overflow = [Overflow::Refuse, Overflow::DropOldest, Overflow::DropNewest][program.below(3)];
         config.queue.messages_max = 8;
@@ -109,7 +110,12 @@ impl World {
                 is_answer: Arc::new(|message| message.as_text() == Some("beat")),
             };
         }
-        let limits = Config { high_water_mark: if is_set(5) { 1 } else { 1000 }, ..Config::default() };
+        let servers_config = Config {
+            #[cfg(feature = "deflate")]
+            deflate: (choice >= 6).then(small_deflate),
+            ..Config::default()
+        };
+        let limits = Config { high_water_mark: if is_set(5) { 1 } else { 1000 }, ..servers_config.clone() };
         let options = match ClientOptions::new("ws://localhost/") {
             Ok(options) => options.config(limits).redirects(2),
             Err(error) => unreachable!("a fixed request is well-formed: {error}"),
@@ -120,6 +126,7 @@ impl World {
             input: RecvBuf::new(),
             transport: Transport::None,
             server: None,
+            servers_config,
             accepted: Vec::new(),
             received: Vec::new(),
             corrupts,
@@ -276,7 +283,7 @@ impl World {
         self.transport = Transport::Connected;
         self.input = RecvBuf::new();
         let status = [101, 101, 101, 101, 101, 302, 401, 503][program.below(8)];
-        let connection = Connection::server(Config::default(), [9; 32], self.now);
+        let connection = Connection::server(self.servers_config.clone(), [9; 32], self.now);
         self.drop_server();
         self.server = Some(Server { connection, buf: RecvBuf::new(), status, last: None });
         self.client.handle_connected(self.now);
@@ -446,6 +453,20 @@ impl Server {
             };
             assert_eq!(answered, Ok(()));
         }
+    }
+}
+
+/// Compresses each message, with little memory, and inflates a few bytes at a time.
+#[cfg(feature = "deflate")]
+fn small_deflate() -> crate::deflate::DeflateConfig {
+    crate::deflate::DeflateConfig {
+        level: 1,
+        memory_level: 1,
+        window_bits: 9,
+        peer_window_bits: 9,
+        message_len_min: 0,
+        inflated_per_poll_max: 3,
+        ..crate::deflate::DeflateConfig::default()
     }
 }
 
