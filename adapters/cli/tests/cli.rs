@@ -334,11 +334,22 @@ fn a_server_that_is_killed_and_started_again_gets_all_lines_on_every_runtime() {
 
 #[test]
 fn a_client_that_gives_up_says_so_and_what_it_did_not_send() {
-    let ended = Client::start(&["ws://127.0.0.1:1/", "--reconnect", "--attempts", "1"]).end_of_input("one\n");
+    let ended = Client::start(&["ws://127.0.0.1:1/", "--reconnect", "--attempts", "1"]).end();
     assert_eq!(ended.status, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("cannot connect to 127.0.0.1:1: "), "{}", ended.stderr);
-    assert!(ended.stderr.contains("\nline 1 was dropped: the client ended\n"), "{}", ended.stderr);
     assert!(ended.stderr.contains("\ngave up: "), "{}", ended.stderr);
+
+    // Nobody answers until the first line is taken, which is so when the second is found fault with.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", silent.local_addr().unwrap());
+    let mut client = Client::start(&[&url, "--reconnect", "--attempts", "1"]);
+    client.type_in(b"one\n\xff\n");
+    client.stderr_until("line 2 is not UTF-8");
+    drop(silent);
+    let ended = client.end();
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("line 1 was dropped: the client ended\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("gave up: "), "{}", ended.stderr);
     assert_eq!(run(&["connect", "ws://127.0.0.1:1/", "--attempts", "1"]).status, Some(2));
 }
 
