@@ -124,7 +124,7 @@ const RULES: &[Rule] = &[
         names: &["tungstenite", "fastwebsockets", "websockets", "wsproto"],
         applies: |between| {
             matches!(between.ours.end, End::Failed(_))
-                && between.theirs.end == End::EndOfStream
+                && between.theirs.end == End::Eof
                 && between.same_messages()
                 && between.finds_it_when_the_frame_is_whole()
         },
@@ -133,7 +133,7 @@ const RULES: &[Rule] = &[
     Rule {
         names: &["fastwebsockets", "websockets", "wsproto"],
         applies: |between| {
-            between.ours.end == End::EndOfStream
+            between.ours.end == End::Eof
                 && matches!(between.theirs.end, End::Failed(_))
                 && between.same_messages()
                 && between.is_found_when_the_header_is_whole()

@@ -10,7 +10,7 @@ mod verdict;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use serde_json::{Value, json};
 
@@ -113,6 +113,7 @@ impl Tally {
 
 /// `peers.py`, one line at a time.
 pub struct Python {
+    process: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
 }
@@ -122,8 +123,9 @@ impl Python {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers.py");
         let child =
             Command::new(interpreter).arg("-u").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = child.expect("the interpreter runs");
-        Self { to: child.stdin.take().expect("piped"), from: BufReader::new(child.stdout.take().expect("piped")) }
+        let mut process = child.expect("the interpreter runs");
+        let (to, from) = (process.stdin.take().expect("piped"), process.stdout.take().expect("piped"));
+        Self { process, to, from: BufReader::new(from) }
     }
 
     fn ask(&mut self, case: &Value) -> Value {
@@ -136,6 +138,14 @@ impl Python {
     fn verdict(&mut self, name: &str, role: Role, bytes: &[u8]) -> Verdict {
         let answer = self.ask(&json!({"name": name, "role": format!("{role:?}"), "bytes": hex(bytes)}));
         Verdict::from_json(&answer).expect("peers.py answers with a verdict")
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -52,7 +52,7 @@ pub fn sansocket(role: Role, bytes: &[u8], limits: Limits) -> (Verdict, String) 
     let end = match closed.cause {
         CloseCause::CloseFrame => End::Closed(closed.peer_code.map(|code| code.0).filter(|code| *code != 1005)),
         CloseCause::Protocol(error) => End::Failed(error.close_code().0),
-        _ => End::EndOfStream,
+        _ => End::Eof,
     };
     (Verdict { messages, end }, closed.cause.to_string())
 }
@@ -79,12 +79,12 @@ pub fn tungstenite(role: Role, bytes: &[u8]) -> Verdict {
             Ok(tungstenite::Message::Close(frame)) => closed = Some(frame.map(|frame| u16::from(frame.code))),
             Ok(_) => {}
             Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
-                break closed.map_or(End::EndOfStream, End::Closed);
+                break closed.map_or(End::Eof, End::Closed);
             }
             Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) | Err(Error::Io(_)) => {
-                break closed.map_or(End::EndOfStream, End::Closed);
+                break closed.map_or(End::Eof, End::Closed);
             }
-            Err(_) if closed.is_some() => break closed.map_or(End::EndOfStream, End::Closed),
+            Err(_) if closed.is_some() => break closed.map_or(End::Eof, End::Closed),
             Err(Error::Utf8(_)) => break End::Failed(1007),
             Err(Error::Capacity(_)) => break End::Failed(1009),
             Err(_) => break End::Failed(1002),
@@ -117,7 +117,7 @@ pub fn fastwebsockets(role: Role, bytes: &[u8]) -> Verdict {
                     _ => {}
                 },
                 Err(WebSocketError::UnexpectedEOF | WebSocketError::IoError(_) | WebSocketError::ConnectionClosed) => {
-                    return End::EndOfStream;
+                    return End::Eof;
                 }
                 Err(WebSocketError::InvalidUTF8) => return End::Failed(1007),
                 Err(WebSocketError::FrameTooLarge) => return End::Failed(1009),

@@ -30,7 +30,7 @@ pub enum End {
     /// The peer broke the protocol; the code to close with, 1002 where an implementation names none.
     Failed(u16),
     /// The stream ended without a Close frame.
-    EndOfStream,
+    Eof,
 }
 
 impl Verdict {
@@ -40,7 +40,7 @@ impl Verdict {
         let end = match self.end {
             End::Closed(code) => json!(["closed", code]),
             End::Failed(code) => json!(["failed", code]),
-            End::EndOfStream => json!(["eof", null]),
+            End::Eof => json!(["eof", null]),
         };
         json!({"messages": messages, "end": end})
     }
@@ -55,7 +55,7 @@ impl Verdict {
         let end = match value["end"][0].as_str()? {
             "closed" => End::Closed(code),
             "failed" => End::Failed(code?),
-            "eof" => End::EndOfStream,
+            "eof" => End::Eof,
             _ => return None,
         };
         Some(Self { messages: messages.collect::<Option<_>>()?, end })
