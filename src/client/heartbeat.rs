@@ -169,17 +169,19 @@ impl Heartbeat {
         }
     }
 
-    /// The answer to the last beat arrived: how long it took. `None` when no beat waits for one.
+    /// The answer to the last beat arrived: how long it took. `None` when no beat waits for one, or when it is not told yet that the beat has left.
     #[expect(
         clippy::arithmetic_side_effects,
         reason = "seven eighths of one and one of another are no more than the longer"
     )]
     pub fn handle_answer(&mut self, now: Instant) -> Option<Duration> {
-        let BeatState::Sent { at, .. } = self.beat else {
+        self.handle_received(now);
+        if self.order == Some(HeartbeatOrder::Beat) {
+            return None; // To an earlier one: this is not even sent.
+        }
+        let BeatState::Sent { at, .. } = std::mem::replace(&mut self.beat, BeatState::None) else {
             return None;
         };
-        self.handle_received(now);
-        self.beat = BeatState::None;
         let rtt = now.saturating_duration_since(at);
         self.rtt = Some(rtt);
         // As TCP smooths: RFC 6298 section 2.
@@ -288,6 +290,20 @@ mod tests {
         }
         use HeartbeatOrder::{Beat, Lost};
         assert_eq!(told, [(25, Beat), (45, Beat), (65, Beat), (85, Lost)]);
+    }
+
+    #[test]
+    fn an_answer_may_be_there_before_its_beat_is_told_to_have_left() {
+        let (mut heartbeat, start) = started(|_| ());
+        heartbeat.handle_timeout(start + 25 * SEC);
+        // To an earlier beat: the one that is due is sent all the same.
+        assert_eq!(heartbeat.handle_answer(start + 25 * SEC), None);
+        assert_eq!(heartbeat.poll_order(), Some(HeartbeatOrder::Beat));
+        assert_eq!(heartbeat.handle_answer(start + 26 * SEC), None);
+        heartbeat.handle_beat_sent(start + 27 * SEC);
+        assert_eq!((heartbeat.poll_timeout(), heartbeat.rtt()), (Some(start + 50 * SEC), None));
+        assert_eq!(strike(&mut heartbeat, start + 50 * SEC), Some(HeartbeatOrder::Beat));
+        assert_eq!(heartbeat.handle_answer(start + 51 * SEC), Some(SEC));
     }
 
     #[test]
