@@ -318,6 +318,76 @@ fn a_lost_heartbeat_ends_the_connection() {
     assert!(server.is_some() && rig.client.state() == ClientState::Waiting);
 }
 
+/// As happens to an adapter that does not hold the client while it writes.
+#[test]
+fn a_pong_may_be_there_before_its_ping_is_told_to_have_left() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.accept();
+    rig.now += 25 * SEC;
+    rig.client.handle_timeout(rig.now);
+    assert_eq!(rig.client.poll_event(rig.now, &mut rig.input), None);
+    let ping = rig.client.outgoing().to_vec();
+    rig.client.lend_outgoing(ping.len());
+    let server = rig.server.as_mut().unwrap();
+    rig.server_input.extend_from_slice(&ping);
+    while server.poll_event(rig.now, &mut rig.server_input).is_some() {}
+    rig.input.extend_from_slice(server.outgoing());
+    assert_eq!(rig.client.poll_event(rig.now, &mut rig.input), None);
+    rig.client.advance_outgoing(rig.now, ping.len());
+    assert_eq!(rig.client.poll_timeout(), Some(rig.now + 25 * SEC), "the next beat, and no answer, is due");
+}
+
+/// What the transport has in hand when the connection ends may have arrived.
+#[test]
+fn what_is_lent_counts_as_taken_when_the_connection_ends() {
+    let len = |text: &str| text.len() + 6;
+    let ends: [fn(&mut Rig); 2] = [|rig| rig.client.handle_transport_error(), |rig| rig.client.abort(rig.now)];
+    for (lent, taken) in [(len("one") - 1, 0), (len("one"), 1), (len("one") + len("two") - 1, 1), (usize::MAX, 2)] {
+        for end in ends {
+            let mut rig = Rig::new(config(|_| ()));
+            rig.accept();
+            rig.events();
+            for text in ["one", "two"] {
+                rig.client.send(rig.now, text).unwrap();
+            }
+            rig.client.lend_outgoing(lent);
+            rig.server = None;
+            end(&mut rig);
+            rig.run();
+            rig.client.advance_outgoing(rig.now, len("one")); // Nobody hears of it any more.
+            assert!(matches!(rig.order(), Some(Order::Drop)));
+            assert_eq!(rig.client.metrics(rig.now).messages_sent, taken);
+            let in_doubt = rig.events.iter().find_map(|event| match event {
+                ClientEvent::Lost { in_doubt, .. } => Some(*in_doubt),
+                _ => None,
+            });
+            let is_aborted = rig.client.state() == ClientState::Closed;
+            assert_eq!(in_doubt, (!is_aborted).then_some(taken));
+            let written: Vec<_> = (1..=taken).map(|token| (token, Outcome::Written)).collect();
+            let dropped: Vec<_> = (taken + 1..=2).map(|token| (token, Outcome::Dropped(DropReason::Ended))).collect();
+            assert_eq!(rig.outcomes(), if is_aborted { [written, dropped].concat() } else { written });
+            if !is_aborted {
+                rig.strike();
+                rig.accept();
+                assert_eq!(rig.received, &["one", "two"][taken as usize..]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_lent_and_not_taken_goes_out_first_on_the_next_connection() {
+    let mut rig = Rig::new(config(|_| ()));
+    rig.accept();
+    rig.client.send(rig.now, "one").unwrap();
+    rig.client.lend_outgoing(usize::MAX);
+    rig.client.advance_outgoing(rig.now, 0); // The write failed.
+    rig.cut();
+    rig.strike();
+    rig.accept();
+    assert_eq!(rig.received, ["one"]);
+}
+
 #[test]
 fn a_message_may_be_the_heartbeat() {
     let mut rig = Rig::new(config(|config| {

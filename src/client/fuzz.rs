@@ -157,7 +157,11 @@ impl World {
                 _ if program.byte() & 1 == 0 => self.client.handle_connected(now),
                 _ => self.client.handle_prepared(now, Prepared::Unchanged),
             },
-            60..=99 => self.transfer(program.len()),
+            60..=95 => self.transfer(program.len()),
+            96..=99 => {
+                let end = program.below(4);
+                self.end_in_a_write(program.len(), end);
+            }
             100..=129 => self.poll(),
             130..=159 => {
                 let text = format!("#{} {}", self.accepted.len(), "x".repeat(program.len()));
@@ -190,10 +194,7 @@ impl World {
                 let timeout = Duration::from_secs(u64::from(program.byte()));
                 self.closing |= self.client.close(now, code, "", timeout).is_ok();
             }
-            188 if program.byte() == 7 => {
-                self.client.abort(now);
-                (self.closing, self.aborted) = (true, true);
-            }
+            188 if program.byte() == 7 => self.abort(),
             189..=209 => self.now += Duration::from_millis(u64::from(program.byte())),
             210..=219 => self.now += Duration::from_secs(u64::from(program.byte())),
             220..=229 => {
@@ -289,10 +290,46 @@ impl World {
         self.client.handle_connected(self.now);
     }
 
+    /// The server takes its turn.
+    fn served(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let received = server.turn(self.now);
+        if self.corrupts {
+            return;
+        }
+        for number in received {
+            assert!(server.last.is_none_or(|last| last < number), "{number} after {:?} on one connection", server.last);
+            server.last = Some(number);
+            self.received.push(number);
+        }
+    }
+
+    fn abort(&mut self) {
+        self.client.abort(self.now);
+        (self.closing, self.aborted) = (true, true);
+    }
+
     fn connect_failed(&mut self, program: &mut Program<'_>) {
         self.transport = Transport::None;
         let kind = [ConnectFailureKind::Io, ConnectFailureKind::Tls, ConnectFailureKind::Resolve][program.below(3)];
         self.client.handle_connect_failed(self.now, ConnectFailure { kind, message: String::new() });
+    }
+
+    /// Servers get what the transport has in hand, and the connection ends before the client hears of that, or goes on.
+    fn end_in_a_write(&mut self, n: usize, end: usize) {
+        let (Some(server), Transport::Connected) = (&mut self.server, self.transport) else { return };
+        let n = n.min(self.client.outgoing().len());
+        self.client.lend_outgoing(n);
+        server.buf.extend_from_slice(&self.client.outgoing()[..n]);
+        self.served();
+        match end {
+            0 => self.client.handle_eof(),
+            1 => self.client.handle_transport_error(),
+            2 => self.abort(),
+            _ => {}
+        }
+        self.poll();
+        self.client.advance_outgoing(self.now, n);
     }
 
     /// Moves bytes both ways.
@@ -301,18 +338,8 @@ impl World {
         let n = n.min(self.client.outgoing().len());
         server.buf.extend_from_slice(&self.client.outgoing()[..n]);
         self.client.advance_outgoing(self.now, n);
-        let received = server.turn(self.now);
-        if !self.corrupts {
-            for number in received {
-                assert!(
-                    server.last.is_none_or(|last| last < number),
-                    "{number} after {:?} on one connection",
-                    server.last
-                );
-                server.last = Some(number);
-                self.received.push(number);
-            }
-        }
+        self.served();
+        let Some(server) = &mut self.server else { return };
         if self.client.wants_read() {
             self.input.extend_from_slice(server.connection.outgoing());
             server.connection.advance_outgoing(self.now, server.connection.outgoing().len());

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::client::heartbeat::after;
-use crate::client::{Attempt, Cause};
+use crate::client::metrics::count;
+use crate::client::queue::Queue;
+use crate::client::{Attempt, Cause, Metrics};
 use crate::connection::Connection;
 
 /// A connection with what leads up to it and what follows from it.
@@ -21,6 +23,8 @@ pub(super) struct Link {
     pub(super) is_ready: bool,
     /// How many bytes the transport has taken.
     pub(super) written: u64,
+    /// How many more it has in hand, and may have taken.
+    pub(super) lent: usize,
     /// How many bytes the last poll left unread.
     pub(super) unread_len: usize,
     /// Whether a message waits to be taken, and all else behind it.
@@ -76,6 +80,7 @@ impl Link {
             is_auth_renewed: false,
             is_ready: false,
             written: 0,
+            lent: 0,
             unread_len: 0,
             is_withheld: false,
             stream_ended: false,
@@ -121,8 +126,18 @@ impl Link {
 
     /// The transport has taken so many bytes more.
     #[expect(clippy::arithmetic_side_effects, reason = "no client lives to mask 2⁶⁴ bytes")]
-    pub(super) fn output_written(&mut self, len: usize) {
+    pub(super) fn output_written(&mut self, len: usize, queue: &mut Queue, metrics: &mut Metrics) {
+        self.lent = 0;
         self.written += len as u64;
+        let messages = queue.output_written(self.written);
+        count(&mut self.messages_written, messages);
+        count(&mut metrics.messages_sent, messages);
+        count(&mut metrics.bytes_sent, len as u64);
+    }
+
+    /// It is over. Of what the transport has in hand nobody will hear any more.
+    pub(super) fn output_over(&mut self, queue: &mut Queue, metrics: &mut Metrics) {
+        self.output_written(self.lent, queue, metrics);
     }
 
     /// Where its output ends by now.

@@ -426,17 +426,22 @@ impl Client {
         self.connection().map_or(0, |connection| connection.outgoing_slices(slices))
     }
 
+    /// The transport is given the first `n` bytes of the output, and others have their turns before it tells how many it took: for an adapter that
+    /// does not hold the client while it writes. [`advance_outgoing`](Self::advance_outgoing) tells, with 0 when it took none. Should the connection be
+    /// over before that, it may have taken all of them: they count as taken, so that no message is sent twice that must not be.
+    pub fn lend_outgoing(&mut self, n: usize) {
+        if let State::Linked(link) = &mut self.state {
+            link.lent = n.min(link.connection.buffered_len());
+        }
+    }
+
     /// The transport took the first `n` bytes of the output.
     pub fn advance_outgoing(&mut self, now: Instant, n: usize) {
         let State::Linked(link) = &mut self.state else { return };
         let n = n.min(link.connection.buffered_len());
         let was_paused = link.connection.is_paused();
         link.connection.advance_outgoing(now, n);
-        link.output_written(n);
-        count(&mut self.metrics.bytes_sent, n as u64);
-        let messages = self.queue.output_written(link.written);
-        count(&mut link.messages_written, messages);
-        count(&mut self.metrics.messages_sent, messages);
+        link.output_written(n, &mut self.queue, &mut self.metrics);
         if was_paused {
             // Nothing was read meanwhile: that the peer takes something is the sign of life.
             self.heartbeat.handle_received(now);

@@ -34,6 +34,7 @@ impl Client {
     pub(super) fn lost(&mut self, now: Instant, closed: Closed) {
         let State::Linked(link) = std::mem::replace(&mut self.state, State::Closed) else { return };
         let mut link = *link;
+        link.output_over(&mut self.queue, &mut self.metrics);
         while let Some(order) = link.connection.poll_stream() {
             self.drop_due |= order == StreamOrder::Drop;
         }
@@ -101,6 +102,7 @@ impl Client {
             State::Closed if self.is_over => return,
             State::Connecting { ordered, .. } => self.drop_due |= ordered,
             State::Linked(mut link) => {
+                link.output_over(&mut self.queue, &mut self.metrics);
                 link.connection.abort();
                 self.drop_due |=
                     std::iter::from_fn(|| link.connection.poll_stream()).any(|order| order == StreamOrder::Drop);

@@ -25,6 +25,12 @@ pub(super) struct Core {
     pub(super) stream: Option<Arc<Stream>>,
     /// A write to it has failed: whoever reads it takes what arrived before, and then tells.
     pub(super) write_failed: bool,
+    /// Nobody reads it any more.
+    pub(super) read_ended: bool,
+    /// The driver writes, and has given the lock back meanwhile.
+    pub(super) is_writing: bool,
+    /// Whoever reads is at the end of the stream, and waits for that; no other write begins.
+    pub(super) write_awaited: bool,
     /// Which attempt is under way; what earlier ones come to does not count any more.
     pub(super) attempt: u64,
     pub(super) asking: Asking,
@@ -46,6 +52,9 @@ impl Shared {
             buf: RecvBuf::default(),
             stream: None,
             write_failed: false,
+            read_ended: false,
+            is_writing: false,
+            write_awaited: false,
             attempt: 0,
             asking: Asking::default(),
         };

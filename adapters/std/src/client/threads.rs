@@ -53,6 +53,7 @@ impl Driver {
                 return self.shared.tell(&mut core);
             } else if let Some(stream) = core.stream.clone()
                 && !core.write_failed
+                && !core.write_awaited
                 && !core.hub.client().outgoing().is_empty()
             {
                 core = self.write(core, &stream, &mut scratch);
@@ -128,14 +129,22 @@ impl Driver {
         let outgoing = core.hub.client().outgoing();
         scratch.extend_from_slice(outgoing.get(..SCRATCH_LEN_MAX).unwrap_or(outgoing));
         let id = core.attempt;
+        core.hub.client_mut().lend_outgoing(scratch.len());
+        core.is_writing = true;
         self.shared.tell(&mut core);
         drop(core);
         let written = stream.0.write_vectored(&[IoSlice::new(scratch)]);
         let mut core = self.shared.lock();
+        core.is_writing = false;
+        if core.write_awaited {
+            self.shared.wake_threads();
+        }
         if core.attempt == id {
+            core.hub.client_mut().advance_outgoing(Instant::now(), *written.as_ref().unwrap_or(&0));
             match written {
-                Ok(n) if n > 0 => core.hub.client_mut().advance_outgoing(Instant::now(), n),
+                Ok(n) if n > 0 => {}
                 Err(error) if is_no_failure(&error) => core.serve_deadlines(),
+                _ if core.read_ended => core.hub.client_mut().handle_transport_error(),
                 _ => {
                     core.write_failed = true;
                     // A read that waits ends.
@@ -163,7 +172,7 @@ fn ask(shared: &Shared, prepare: &Mutex<Prepare>) {
     };
     while let Some((id, asked)) = next() {
         let prepared = prepare(asked);
-        shared.turn_of(id, |core| core.hub.client_mut().handle_prepared(Instant::now(), prepared));
+        shared.turn_of(shared.lock(), id, |core| core.hub.client_mut().handle_prepared(Instant::now(), prepared));
     }
 }
 
@@ -176,7 +185,7 @@ fn attempt_to_connect(shared: &Shared, connector: &Connector, attempt: &Attempt,
         stream.set_write_timeout(Some(WRITE_TIMEOUT)).map_err(ConnectError::Setup)?;
         Ok((stream, received))
     });
-    let stream = shared.turn_of(id, |core| {
+    let stream = shared.turn_of(shared.lock(), id, |core| {
         let now = Instant::now();
         // The core has the same deadline, and knows what it means.
         core.serve_deadlines();
@@ -211,7 +220,8 @@ fn read(shared: &Shared, stream: &Stream, id: u64) {
         }
         drop(core);
         let read = stream.0.read(&mut scratch);
-        let goes_on = shared.turn_of(id, |core| {
+        let core = if has_more(&read) { shared.lock() } else { shared.lock_between_writes(id) };
+        let goes_on = shared.turn_of(core, id, |core| {
             let read_failed = match read {
                 Ok(n) if n > 0 => {
                     core.buf.extend_from_slice(scratch.get(..n).unwrap_or_default());
@@ -230,6 +240,7 @@ fn read(shared: &Shared, stream: &Stream, id: u64) {
             } else {
                 core.hub.client_mut().handle_eof();
             }
+            core.read_ended = true;
             false
         });
         if goes_on != Some(true) {
@@ -239,14 +250,24 @@ fn read(shared: &Shared, stream: &Stream, id: u64) {
 }
 
 impl Shared {
+    /// Waits for the driver to return from a write, and keeps it from the next. For the end of a stream: what that took counts before it.
+    fn lock_between_writes(&self, id: u64) -> MutexGuard<'_, Core> {
+        let mut core = self.lock();
+        while core.is_writing && core.attempt == id {
+            core.write_awaited = true;
+            core = self.sleep(core, None);
+        }
+        core.write_awaited = false;
+        core
+    }
+
     /// A turn of a thread that works for one attempt, if that still counts. The driver has the next.
-    fn turn_of<O>(&self, id: u64, act: impl FnOnce(&mut Core) -> O) -> Option<O> {
-        let done = self.turn(|core| {
-            let done = (core.attempt == id).then(|| act(core));
-            // If there is more to take in, the driver goes on.
-            core.decode(Instant::now());
-            done
-        });
+    fn turn_of<O>(&self, mut core: MutexGuard<'_, Core>, id: u64, act: impl FnOnce(&mut Core) -> O) -> Option<O> {
+        let done = (core.attempt == id).then(|| act(&mut core));
+        // If there is more to take in, the driver goes on.
+        core.decode(Instant::now());
+        self.tell(&mut core);
+        drop(core);
         self.wake_threads();
         done
     }
@@ -263,6 +284,7 @@ impl Core {
             let _ = stream.shutdown_both();
         }
         self.write_failed = false;
+        self.read_ended = false;
         self.attempt += 1;
         self.buf = RecvBuf::default();
     }
@@ -298,6 +320,14 @@ impl Drop for TellIfPanicking<'_> {
 
 fn spawn(run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name("sansocket-client".into()).spawn(run).map(drop)
+}
+
+/// Whether there may be more to read.
+fn has_more(read: &io::Result<usize>) -> bool {
+    match read {
+        Ok(n) => *n > 0,
+        Err(error) => is_no_failure(error),
+    }
 }
 
 /// Whether nothing could be done in time, and may be later.
