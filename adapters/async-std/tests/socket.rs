@@ -99,7 +99,7 @@ async fn the_keeper_answers_pings<R: Adopt>() {
         let (stream, _) = listener.accept().await.unwrap();
         let mut config = Config::default();
         config.ping_interval = Some(Duration::from_millis(100));
-        config.pong_timeout = Some(Duration::from_millis(1900));
+        config.pong_timeout = Some(Duration::from_secs(10));
         let stream = R::adopt(stream.into_inner().unwrap());
         let mut socket = Acceptor::<R>::new().config(config).accept(stream).await.unwrap();
         let received = socket.recv().await;

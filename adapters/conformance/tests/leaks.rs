@@ -222,8 +222,8 @@ fn connections_that_come_and_go_leave_no_task_and_no_descriptor() {
     drop(runtime);
 
     // Each starts its threads first.
-    smol::block_on(smol::spawn(smol::Timer::after(Duration::ZERO)));
-    async_std::task::block_on(async_std::task::spawn(async_std::task::sleep(Duration::ZERO)));
+    smol::block_on(smol::spawn(smol::Timer::after(Duration::from_millis(1))));
+    async_std::task::block_on(async_std::task::spawn(async_std::task::sleep(Duration::from_millis(1))));
     let before = descriptors();
     smol::block_on(connections_come_and_go::<Smol>(2));
     assert!(settled(|| descriptors() <= before), "{} descriptors, {before} before", descriptors());

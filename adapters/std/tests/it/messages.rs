@@ -154,7 +154,7 @@ fn an_owner_that_waits_for_room_reads_while_another_thread_is_stuck_in_its_write
     const LEN: usize = 12 * 1024 * 1024;
     within(LIMIT, || {
         let mut config = Config::default();
-        config.write_timeout = Some(Duration::from_secs(5));
+        config.write_timeout = Some(Duration::from_secs(20));
         let (mut server, mut raw) = server_of_raw(config);
         let peer = thread::spawn(move || {
             raw.write_all(&[&[0x82, 0xFF][..], &(LEN as u64).to_be_bytes(), &[0; 4], &vec![7; LEN]].concat()).unwrap();
@@ -164,7 +164,9 @@ fn an_owner_that_waits_for_room_reads_while_another_thread_is_stuck_in_its_write
         });
         let sender = server.sender();
         let sending = thread::spawn(move || sender.send(vec![0; LEN]));
-        thread::sleep(Duration::from_millis(100));
+        while server.with_connection(|connection, _| connection.buffered_len()) == 0 {
+            thread::sleep(Duration::from_millis(10));
+        }
         server.send_text("x").unwrap();
         sending.join().unwrap().unwrap();
         assert_eq!(peer.join().unwrap(), b"\x81\x01x");
