@@ -74,12 +74,12 @@ impl<S: Transport> TlsStream<S> {
         self.stream.prepare()?;
         loop {
             self.set_timeouts(deadline)?;
-            retry(self.flush(&mut lock(&self.writing)))?;
+            retry(self.flush(&mut lock(&self.writing)), deadline)?;
             if !lock(&self.tls).is_handshaking() {
                 self.stream.set_read_timeout(None)?;
                 return self.stream.set_write_timeout(None);
             }
-            if retry(self.receive(&mut lock(&self.reading)))? == Some(0) {
+            if retry(self.receive(&mut lock(&self.reading)), deadline)? == Some(0) {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ended in the handshake"));
             }
         }
@@ -239,11 +239,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `None` when it was only interrupted.
-fn retry<O>(result: io::Result<O>) -> io::Result<Option<O>> {
+/// `None` when it was only interrupted, or the socket did not wait until the deadline: some are early by a tick of the system's clock.
+fn retry<O>(result: io::Result<O>, deadline: Option<Instant>) -> io::Result<Option<O>> {
+    let is_early = || deadline.is_some_and(|deadline| Instant::now() < deadline);
     match result {
         Ok(done) => Ok(Some(done)),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) && is_early() => {
+            Ok(None)
+        }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::TimedOut.into()),
         Err(error) => Err(error),
     }

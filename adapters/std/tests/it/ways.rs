@@ -3,12 +3,14 @@
 #[path = "../../../common/testing/mod.rs"]
 mod testing;
 
+use std::io;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sansocket_std::client::End;
-use sansocket_std::{Acceptor, CloseCode, Config, Connector, Tls, TlsStream};
+use sansocket_std::{Acceptor, CloseCode, Config, Connector, Tls, TlsError, TlsStream, Transport};
 
 use crate::support::{listen, within};
 use testing::certificates::{Authority, Validity};
@@ -130,5 +132,51 @@ fn deadlines_are_served_over_tls() {
         assert!(error.to_string().contains("pong"), "{error}");
         mute.thread().unpark();
         mute.join().unwrap();
+    });
+}
+
+/// A stream on which nothing comes, and whose timers are early.
+#[derive(Debug)]
+struct Early;
+
+impl Transport for Early {
+    fn read(&self, _: &mut [u8]) -> io::Result<usize> {
+        thread::sleep(Duration::from_millis(1));
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn write_vectored(&self, _: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn shutdown(&self, _: Shutdown) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_handshake_of_tls_has_all_its_time_and_no_more() {
+    within(Duration::from_secs(60), || {
+        let (authority, timeout) = (Authority::new(), Duration::from_millis(100));
+        let config = Arc::new(authority.server("localhost", Validity::Now));
+        for reads in [true, false] {
+            let begun = Instant::now();
+            let error = match reads {
+                true => TlsStream::server(Early, Arc::clone(&config), Some(timeout)).unwrap_err(),
+                false => TlsStream::client(Early, "localhost", &authority.client().into(), Some(timeout)).unwrap_err(),
+            };
+            assert!(begun.elapsed() >= timeout, "{:?}", begun.elapsed());
+            assert!(matches!(error, TlsError::Handshake(error) if error.kind() == io::ErrorKind::TimedOut));
+        }
+        // Without a deadline, what the caller set as the stream's timeout is one.
+        assert!(TlsStream::server(Early, config, None).is_err());
     });
 }
